@@ -1,0 +1,85 @@
+"""Tensor files: safetensors with a description and a checksum of both, so damage is noticed and nothing is executed."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hgfctl.atomic import replacing
+from hgfctl.errors import HgfctlError, RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+"""Version of the files' content; a file of a later version is refused."""
+
+
+class Damaged(HgfctlError):
+    """The file is not what was written."""
+
+
+def save(path: Path, tensors: Mapping[str, "Tensor"], description: Mapping[str, Any]) -> None:
+    """Writes tensors (of any device) and a JSON description, whole or not at all.
+
+    Raises:
+        HgfctlError: the file cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    text = json.dumps({"format": FORMAT, **description}, sort_keys=True)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = to_bytes(plain, metadata={"hgfctl": text, "sha256": _checksum(plain, text)})
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def load(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """The tensors (on the CPU) and the description.
+
+    Raises:
+        RequestError: no such file, or not a file of hgfctl's.
+        Damaged: truncated or altered.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        tensors = from_bytes(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise Damaged(f"{path} is damaged or no safetensors file ({_first_line(error)})") from None
+    metadata = _metadata(content)
+    if "hgfctl" not in metadata:
+        raise RequestError(f"{path} holds tensors, but was not written by hgfctl")
+    if _checksum(tensors, metadata["hgfctl"]) != metadata.get("sha256"):
+        raise Damaged(f"{path} is damaged: its content does not match its checksum")
+    description = json.loads(metadata["hgfctl"])
+    if description["format"] > FORMAT:
+        raise RequestError(f"{path} was written by a later hgfctl (format {description['format']}); upgrade hgfctl")
+    return tensors, description
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]).get("__metadata__", {})
+
+
+def _checksum(tensors: Mapping[str, "Tensor"], description: str) -> str:
+    import torch
+
+    digest = hashlib.sha256(description.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

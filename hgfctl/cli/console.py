@@ -1,0 +1,107 @@
+"""What subcommands share: where paths come from, where results and progress go."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hgfctl.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+    from rich.progress import Progress
+
+
+def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:
+    """The one line on stdout that the command was run for."""
+    print(json.dumps(facts) if as_json else path, flush=True)
+
+
+def note(message: str) -> None:
+    """A line for the reader, on stderr."""
+    print(f"hgfctl: {message}", file=sys.stderr, flush=True)
+
+
+def argument_path(text: str) -> Path:
+    """A path argument; `-` reads it from stdin.
+
+    Raises:
+        RequestError: nothing came in.
+    """
+    if text == "-":
+        text = sys.stdin.readline().strip()
+        if not text:
+            raise RequestError("`-` reads a path from stdin, and nothing came; did the command before it fail?")
+    return Path(text).expanduser()
+
+
+def device(name: str) -> "torch.device":
+    """`auto` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        RequestError: unknown, or not there.
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    kind, _, index = name.partition(":")
+    if kind not in present or (index and not index.isdigit()):
+        raise RequestError(f"unknown device '{name}'; known: auto, {', '.join(present)}, cuda:0, cuda:1, ...")
+    if not present[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
+        raise RequestError(f"device '{name}' is not available on this machine; --device cpu is")
+    return torch.device(name)
+
+
+def progress(*columns: str) -> "Progress":
+    """A bar on stderr with rate and time left; silent when stderr is no terminal. Columns are fields of the task."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        *(TextColumn(f"{{task.fields[{column}]}}") for column in columns),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+class Interruption:
+    """Whether the user (Ctrl-C) or the system (SIGTERM) has asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Within the block the first SIGINT or SIGTERM only asks to stop; a second one stops at once."""
+    interruption = Interruption()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        interruption.asked = True
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        note("stopping after this step, to save first; once more stops at once")
+
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    for kind in before:
+        signal.signal(kind, ask)
+    try:
+        yield interruption
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

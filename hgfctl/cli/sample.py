@@ -1,0 +1,112 @@
+"""`hgfctl sample`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hgfctl.cli import console
+from hgfctl.errors import RequestError
+
+if TYPE_CHECKING:
+    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.solvers.plan import Plan
+
+
+def sample(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="CKPT", help="A checkpoint, or a run folder (its newest); - reads the path from stdin."),
+    ],
+    nfe: Annotated[
+        int | None,
+        typer.Option(min=1, help="Budget of network evaluations for each item; the preset's when left out."),
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="How many items.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Item i has seed SEED + i, and depends on it alone.")] = 0,
+    classes: Annotated[
+        str | None, typer.Option(metavar="3,5", help="Only these classes, in turn; all when left out.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim or dpm++2m.")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho or log-snr.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.npz, FILE.png (one grid), or a new folder of PNGs. An .npz below the run when left out."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Items at a time.")] = 256,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the output's path.")] = False,
+) -> None:
+    """Sample a trained flow on a budget of network evaluations; prints the path of the output."""
+    import torch
+
+    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.solvers.plan import plan
+    from hgfctl.engine.solvers.sampling import Sampler
+    from hgfctl.runs import checkpoint_file
+    from hgfctl.sample_files import writing
+
+    path = checkpoint_file(console.argument_path(checkpoint))
+    model = trained(path, console.device(device))
+    default = model.config.sample
+    schedule = plan(model.hvp.flow, nfe or default.nfe, sampler or default.sampler, grid or default.grid)
+    wanted = _classes(classes, model.classes)
+    output = out or _default_output(model, schedule, seed, num)
+    engine = Sampler(model.hvp, model.shape, model.classes, schedule)
+    seeds = torch.arange(seed, seed + num)
+    began = time.monotonic()
+    with (
+        writing(output, model.shape, seeds, engine.labels(seeds, wanted)) as write,
+        console.progress() as bar,
+    ):
+        task = bar.add_task(f"{schedule.solver.name}, {schedule.nfe} evaluations", total=num)
+        for part in engine.batches(seeds, batch, wanted):
+            write(part.x)
+            bar.advance(task, len(part.x))
+    seconds = time.monotonic() - began
+    console.note(
+        f"{num} samples, {schedule.solver.name} on {schedule.grid}, {schedule.nfe} evaluations each, {seconds:.1f} s"
+    )
+    facts = {
+        "output": str(output),
+        "num": num,
+        "shape": list(model.shape),
+        "nfe": schedule.nfe,
+        "sampler": schedule.solver.name,
+        "grid": schedule.grid,
+        "seed": seed,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(num / seconds, 1),
+        "checkpoint": str(path),
+    }
+    console.result(output, facts, json)
+
+
+def _classes(text: str | None, count: int) -> list[int]:
+    """ "3,5" -> [3, 5]."""
+    if text is None:
+        return []
+    if not count:
+        raise RequestError("--classes: this checkpoint was trained without classes")
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not part.isdigit() or int(part) >= count:
+            raise RequestError(
+                f"--classes {text}: '{part}' is not a class; they are 0 to {count - 1}, separated by commas"
+            )
+    return [int(part) for part in parts]
+
+
+def _default_output(model: "Trained", schedule: "Plan", seed: int, num: int) -> Path:
+    """Below the run, or beside a checkpoint that lies in none."""
+    from hgfctl.runs import run_of
+
+    run = run_of(model.path)
+    folder = run.samples if run else model.path.parent
+    name = f"{model.path.stem}-{schedule.solver.name}-nfe{schedule.nfe}-seed{seed}-num{num}.npz"
+    return folder / name

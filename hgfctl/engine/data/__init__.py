@@ -1,0 +1,21 @@
+"""Data: an endless, reproducible stream of x0 (and labels), whatever it comes from.
+
+`dataset` says what a data set is; `density` makes one of an analytic law. Images are float in [-1, 1], (C, H, W).
+"""
+
+from hgfctl.registry import Registry
+
+DATA = Registry(
+    "data",
+    {
+        "array": "hgfctl.engine.data.array:array",
+        "checkerboard": "hgfctl.engine.data.checkerboard:checkerboard",
+        "digits": "hgfctl.engine.data.digits:digits",
+        "folder": "hgfctl.engine.data.folder:folder",
+        "gmm": "hgfctl.engine.data.mixture:gmm",
+        "gmm64": "hgfctl.engine.data.mixture:gmm64",
+        "moons": "hgfctl.engine.data.curves:moons",
+        "ring": "hgfctl.engine.data.mixture:ring",
+        "spirals": "hgfctl.engine.data.curves:spirals",
+    },
+)

@@ -1,0 +1,48 @@
+"""Analytic laws as data sets: sampled afresh for every batch, with exact log-density and score where there is one."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from hgfctl.engine.data.dataset import Batch, DataSet
+from hgfctl.engine.randomness import generator
+
+
+class Density(ABC):
+    """A law on R^d that can be sampled."""
+
+    dim: int
+
+    @abstractmethod
+    def sample(self, count: int, rng: Generator) -> Tensor:
+        """(count, d) draws, float64."""
+
+
+class ExactDensity(Density):
+    """A law whose log-density and score are known."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density in nats: (B, d) -> (B,)."""
+
+    @abstractmethod
+    def score(self, x: Tensor) -> Tensor:
+        """grad log p: (B, d) -> (B, d)."""
+
+
+@dataclass
+class DensityData(DataSet):
+    """An endless data set of independent draws from a law."""
+
+    density: Density
+
+    def __post_init__(self) -> None:
+        self.shape = (self.density.dim,)
+
+    def batch(self, first: int, count: int, seed: int) -> Batch:
+        return Batch(self.density.sample(count, generator(seed, "draw", first)).float(), None)
+
+    def root_mean_square(self) -> float:
+        """From 100,000 draws of fixed seed: a relative error of about 0.2 %, harmless in a preconditioner."""
+        return float(self.density.sample(100_000, generator(0, "moments")).square().mean().sqrt())

@@ -1,0 +1,18 @@
+"""Phase space (HSM24, section 3): x0 ~ data, v0 ~ velocity law, dx/dt = v, dv/dt = F(x, t) for 0 <= t <= T.
+
+`flow` says what a flow is; `linear` derives everything of the linear family from a(t) and b(t); `conversions` turns
+HVP, denoiser, noise and score into one another; `preconditioning` follows from second moments; `mixture_hvp` and
+`boxes_hvp` are exact predictors, the oracles of every test and figure.
+"""
+
+from hgfctl.registry import Registry
+
+FLOWS = Registry(
+    "flow",
+    {
+        "diffusion": "hgfctl.engine.flows.diffusion:Diffusion",
+        "flow-matching": "hgfctl.engine.flows.flow_matching:FlowMatching",
+        "oscillation": "hgfctl.engine.flows.oscillation:Oscillation",
+        "reflection": "hgfctl.engine.flows.reflection:Reflection",
+    },
+)

@@ -1,0 +1,106 @@
+"""What a Hamiltonian generative flow is: a force, a velocity law, a closed-form state and a prior (HSM24, sec. 3)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.flows.priors import Prior
+from hgfctl.engine.flows.velocity_laws import VelocityLaw
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""A velocity field V(x, t): x of shape (B, *D), t a scalar or (B,) tensor of times -> (B, *D)."""
+
+
+class State(NamedTuple):
+    """A point of phase space: position x and velocity v, both (B, *D)."""
+
+    x: Tensor
+    v: Tensor
+
+
+class Moments(NamedTuple):
+    """Second moments per coordinate of (x_t, v_t), x measured from the flow's centre; each of the shape of t."""
+
+    xx: Tensor
+    xv: Tensor
+    vv: Tensor
+
+
+@dataclass(frozen=True)
+class Flow(ABC):
+    """A force field with a velocity law, both known well enough to sample (x_t, v_t) without simulation.
+
+    Args:
+        sd: root mean square of the data per coordinate (its standard deviation, where its mean is 0).
+    """
+
+    sd: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.sd > 0:
+            raise ValueError(f"sd is the data's root mean square and must be positive, not {self.sd}")
+
+    @property
+    @abstractmethod
+    def T(self) -> float:
+        """The time at which x_T follows the prior."""
+
+    @property
+    @abstractmethod
+    def velocity_law(self) -> VelocityLaw:
+        """The law of v0 given x0."""
+
+    @property
+    @abstractmethod
+    def prior(self) -> Prior:
+        """The law of x_T."""
+
+    @property
+    def centre(self) -> float:
+        """The point that coordinates are measured from before they enter a network."""
+        return 0.0
+
+    @abstractmethod
+    def force(self, x: Tensor, t: Tensor) -> Tensor:
+        """F(x, t): (B, *D), times -> (B, *D)."""
+
+    @abstractmethod
+    def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
+        """(x_t, v_t) in closed form.
+
+        Args:
+            x0: data (B, *D).
+            z: standard normal noise (B, *D), which drives the velocity law.
+            t: times, a scalar or (B,).
+        """
+
+    @abstractmethod
+    def moments(self, t: Tensor) -> Moments:
+        """Second moments of (x_t, v_t) per coordinate, for data of root mean square `sd`."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """The common clock: the noise-to-signal ratio at time t, from 0 (data) to infinity (noise)."""
+
+    @abstractmethod
+    def time(self, sigma: Tensor) -> Tensor:
+        """The time at which the clock reads sigma, at most T."""
+
+    def confine(self, x: Tensor) -> Tensor:
+        """Brings back a position that a finite step carried out of the flow's domain; the identity without walls."""
+        return x
+
+
+def over(t: Tensor, x: Tensor) -> Tensor:
+    """A quantity that depends on time, () or (B,), shaped so that it multiplies x of shape (B, *D)."""
+    return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
+
+
+def as_times(t: float | Tensor, like: Tensor) -> Tensor:
+    """Times as a float64 tensor on the device of x (float32 where the device has no float64)."""
+    dtype = torch.float32 if like.device.type == "mps" else torch.float64
+    return torch.as_tensor(t, dtype=dtype, device=like.device)

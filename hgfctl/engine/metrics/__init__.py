@@ -1,0 +1,1 @@
+"""How good samples are. `frechet` compares two sets of features."""

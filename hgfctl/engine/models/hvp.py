@@ -1,0 +1,56 @@
+"""The Hamiltonian velocity predictor: a network, a flow, and the preconditioner between them."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from hgfctl.engine.flows.flow import Flow, over
+from hgfctl.engine.flows.preconditioning import precondition
+
+SIGMA_SEEN = (0.002, 80.0)
+"""Where the noise level that a network sees ends; ln(sigma) itself diverges at the data and at the prior."""
+
+
+class Target(NamedTuple):
+    """What the network says and what it should say, (B, *D) each, both of unit variance."""
+
+    predicted: Tensor
+    wanted: Tensor
+
+
+class HVP(nn.Module):
+    """V(x, t) = c_skip x + c_out N(c_in (x - centre), ln(sigma(t))/4, labels)  (theory: `flows.preconditioning`).
+
+    Coefficients are computed in float64; the network runs in the type of its weights.
+
+    Args:
+        network: N, see `hgfctl.engine.models`.
+        flow: gives the preconditioner and the clock.
+    """
+
+    def __init__(self, network: nn.Module, flow: Flow) -> None:
+        super().__init__()
+        self.network = network
+        self.flow = flow
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """V(x, t): x (B, *D), t () or (B,), labels (B,) or None -> (B, *D) in the type of x."""
+        c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
+        centred = x - self.flow.centre
+        return c_skip * centred + c_out * self._network(c_in * centred, t, labels).to(x.dtype)
+
+    def target(self, x: Tensor, v: Tensor, t: Tensor, labels: Tensor | None = None) -> Target:
+        """The regression problem that training solves: N against (v - c_skip x) / c_out."""
+        c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
+        centred = x - self.flow.centre
+        return Target(self._network(c_in * centred, t, labels).to(x.dtype), (v - c_skip * centred) / c_out)
+
+    def _network(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        dtype = next(self.network.parameters()).dtype
+        noise = self.flow.sigma(t).clamp(*SIGMA_SEEN).log() / 4
+        return self.network(x.to(dtype), noise.to(dtype).expand(len(x)), labels)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trainable numbers."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

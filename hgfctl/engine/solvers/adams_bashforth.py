@@ -1,0 +1,62 @@
+"""Adams-Bashforth on V with variable steps: high order for one evaluation a step (Hairer et al. 1993, III.5)."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.solvers.solver import Solver
+
+
+@dataclass(frozen=True)
+class AdamsBashforth(Solver):
+    """x(s) = x(t) + int_t^s P(r) dr, where the polynomial P goes through the last `order` velocities.
+
+    The order rises from 1, a step at a time.
+
+    Args:
+        order: number of velocities used; the error at a fixed time falls as h^order.
+    """
+
+    order: int
+
+    @property
+    def name(self) -> str:
+        return f"ab{self.order}"
+
+    def steps(self, nfe: int) -> int:
+        return nfe
+
+    def cost(self, steps: int) -> int:
+        return steps
+
+    def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
+        x = start
+        yield x
+        past: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.order)
+        for t, end in pairwise(times):
+            past.appendleft((t, velocity(x, t)))
+            nodes, velocities = zip(*past, strict=True)
+            weights = integration_weights(torch.stack(nodes), t, end)
+            x = flow.confine(x + sum(w * v for w, v in zip(weights.to(x), velocities, strict=True)))
+            yield x
+
+
+def integration_weights(nodes: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """w_j = int_start^end l_j(r) dr, l_j the Lagrange polynomials of the nodes: exact for polynomials of their degree.
+
+    Solved from the moments sum_j w_j u_j^k = 1/(k + 1) with u = (node - start)/(end - start), in float64.
+    """
+    h = end - start
+    u = (nodes - start) / h
+    k = torch.arange(len(nodes), dtype=u.dtype)
+    return h * torch.linalg.solve(u ** k.unsqueeze(1), 1 / (k + 1))
+
+
+AB2 = AdamsBashforth(2)
+AB3 = AdamsBashforth(3)
+AB4 = AdamsBashforth(4)

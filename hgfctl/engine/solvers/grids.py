@@ -1,0 +1,81 @@
+"""Time grids: (flow, steps) -> steps + 1 times, float64, from T down to 0.
+
+The first four live on the flow's own time, the others on the common clock sigma, so that the same grid means
+the same noise levels for every flow.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.flows.flow import Flow
+
+Grid = Callable[[Flow, int], Tensor]
+
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+"""Noise levels between which the sigma grids run, for data of scale 0.5 (Karras et al. 2022); they scale with sd."""
+
+
+def uniform(flow: Flow, steps: int) -> Tensor:
+    """t_i = T (1 - i/N)."""
+    return flow.T * (1 - _fractions(steps))
+
+
+def cosine(flow: Flow, steps: int) -> Tensor:
+    """t_i = (T/2)(1 + cos(pi i/N)): dense at both ends."""
+    times = flow.T / 2 * (1 + torch.cos(math.pi * _fractions(steps)))
+    times[-1] = 0.0
+    return times
+
+
+def trimmed_cosine(flow: Flow, steps: int) -> Tensor:
+    """The cosine grid without the outer 15 % of its angle at either end: between `cosine` and `uniform`.
+
+    Its first steps are not so short that a multistep method extrapolates wildly from them.
+    """
+    angle = math.pi * (0.15 + 0.7 * _fractions(steps))
+    times = flow.T / 2 * (1 + torch.cos(angle) / math.cos(0.15 * math.pi))
+    times[0], times[-1] = flow.T, 0.0
+    return times
+
+
+def quadratic(flow: Flow, steps: int) -> Tensor:
+    """t_i = T (1 - i/N)^2: dense at the data."""
+    return flow.T * (1 - _fractions(steps)) ** 2
+
+
+def rho(flow: Flow, steps: int) -> Tensor:
+    """sigma_i^(1/7) evenly spaced (Karras et al. 2022, eq. 5), then 0."""
+    return _from_sigma(flow, steps, lambda sigma: sigma ** (1 / 7), lambda root: root**7)
+
+
+def log_snr(flow: Flow, steps: int) -> Tensor:
+    """ln sigma_i evenly spaced (Lu et al. 2022), then 0."""
+    return _from_sigma(flow, steps, torch.log, torch.exp)
+
+
+def sigmoid(flow: Flow, steps: int) -> Tensor:
+    """The angle atan(sigma/sd) on a sigmoid, theta_i = theta_T (1 - tanh(2 (2i/N - 1)) / tanh 2)/2: dense at both ends.
+
+    The angle is the oscillation's own time; there the end points are met exactly and no smallest sigma is needed.
+    """
+    start = torch.atan(flow.sigma(torch.tensor(flow.T, dtype=torch.float64)) / flow.sd)
+    shape = (1 - torch.tanh(2 * (2 * _fractions(steps) - 1)) / math.tanh(2)) / 2
+    times = flow.time(flow.sd * torch.tan(start * shape))
+    times[0], times[-1] = flow.T, 0.0
+    return times
+
+
+def _from_sigma(flow: Flow, steps: int, scale: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
+    """steps noise levels, evenly spaced on a scale, then 0; the first of them becomes T, where the prior is."""
+    ends = scale(torch.tensor([SIGMA_MAX, SIGMA_MIN], dtype=torch.float64) * (flow.sd / 0.5))
+    fractions = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
+    times = flow.time(back(ends[0] + fractions * (ends[1] - ends[0])))
+    times[0] = flow.T
+    return torch.cat([times, times.new_zeros(1)])
+
+
+def _fractions(steps: int) -> Tensor:
+    return torch.arange(steps + 1, dtype=torch.float64) / steps

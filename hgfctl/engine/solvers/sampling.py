@@ -1,0 +1,63 @@
+"""Items by their seeds: item i depends on (checkpoint, plan, its seed) alone, not on the batch it was made in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.data.dataset import Batch
+from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.randomness import generator
+from hgfctl.engine.solvers.plan import Plan
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A trained HVP with a plan.
+
+    Args:
+        hvp: the predictor, in evaluation mode; its weights' device is where the work is done.
+        shape: of an item.
+        classes: number of classes; 0 for none.
+        plan: solver and grid.
+    """
+
+    hvp: HVP
+    shape: tuple[int, ...]
+    classes: int
+    plan: Plan
+
+    def labels(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Tensor | None:
+        """The class of each seed: wanted[seed mod len(wanted)], all classes when none is wanted; None without."""
+        if not self.classes:
+            return None
+        choice = torch.tensor(wanted or range(self.classes))
+        return choice[seeds % len(choice)]
+
+    def start(self, seeds: Tensor) -> Tensor:
+        """x_T, one draw from the prior for each seed: (B, *shape), float64, on the CPU."""
+        prior = self.hvp.flow.prior
+        return torch.cat([prior.sample((1, *self.shape), generator(seed, "prior")) for seed in seeds.tolist()])
+
+    @torch.no_grad()
+    def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
+        """Positions at the times of the plan, (B, *shape) each; the last one is the sample."""
+        device = next(self.hvp.parameters()).device
+        labels = self.labels(seeds, wanted)
+        labels = None if labels is None else labels.to(device)
+        start = self.start(seeds)
+        start = start.float().to(device) if device.type == "mps" else start.to(device)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return self.hvp(x, as_times(t, x), labels)
+
+        times = as_times(self.plan.times, start)
+        yield from self.plan.solver.trajectory(velocity, self.hvp.flow, start, times)
+
+    def batches(self, seeds: Tensor, batch: int, wanted: Sequence[int] = ()) -> Iterator[Batch]:
+        """The samples, float32 on the CPU, `batch` at a time."""
+        for part in seeds.split(batch):
+            *_, x = self.trajectory(part, wanted)
+            yield Batch(x.float().cpu(), self.labels(part, wanted))

@@ -1,0 +1,191 @@
+"""A training session: steps, and around them the run folder with its log, checkpoints, states and sample grids."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hgfctl import __version__, checkpoints
+from hgfctl.atomic import replacing
+from hgfctl.engine.figures.samples import samples_figure
+from hgfctl.engine.solvers.plan import plan
+from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.engine.training.schedules import learning_rate
+from hgfctl.engine.training.trainer import NotFinite, Trainer
+from hgfctl.runs import Run
+
+SAMPLE_GRID = 64
+"""Items in each grid drawn during training."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step was made: its number, the mean loss since the last row of the log, and the pace of this session."""
+
+    step: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint and its state were written."""
+
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample grid was written."""
+
+    picture: Path
+
+
+Event = Stepped | Saved | Drawn
+
+
+class Session:
+    """Trains into a run folder.
+
+    Args:
+        trainer: at step 0, or restored by `resume`.
+        run: the folder.
+    """
+
+    def __init__(self, trainer: Trainer, run: Run) -> None:
+        self.trainer = trainer
+        self.run = run
+        self.config = trainer.experiment.config
+        self.seconds = 0.0
+        """Spent in training, in all sessions of the run together."""
+        self._loss_sum, self._loss_count = 0.0, 0
+
+    @property
+    def loss(self) -> float:
+        """Mean loss since the last row of the log; that of the log's last row when there was no step since."""
+        if self._loss_count:
+            return self._loss_sum / self._loss_count
+        rows = [row for row in self.run.read_log() if "loss" in row] if self.run.log.exists() else []
+        return rows[-1]["loss"] if rows else math.nan
+
+    def write_config(self) -> None:
+        """The resolved configuration, for people and for resuming."""
+        with replacing(self.run.config) as partial:
+            partial.write_text(self.config.to_yaml(), encoding="utf-8")
+
+    def resume(self, on_damage: Callable[[str], None]) -> bool:
+        """Goes back to the newest step whose checkpoint and state are both whole; False when there is none.
+
+        Args:
+            on_damage: told about each file that is passed over.
+        """
+        for step in self.run.resumable_steps():
+            try:
+                checkpoints.load(self.run.checkpoint(step))
+                tensors, description = checkpoints.load(self.run.state(step))
+            except checkpoints.Damaged as damage:
+                on_damage(str(damage))
+                continue
+            self.trainer.restore(tensors, step)
+            self.seconds = description["seconds"]
+            self._loss_sum, self._loss_count = description["loss_sum"], description["loss_count"]
+            self.run.forget_log_after(step)
+            return True
+        return False
+
+    def events(self, stop: Callable[[], bool]) -> Iterator[Event]:
+        """Trains to the end, or until `stop` says so; in both cases saves before it returns.
+
+        Raises:
+            NotFinite: the loss; the checkpoints written before remain.
+            HgfctlError: a file cannot be written.
+        """
+        train, trainer = self.config.train, self.trainer
+        assert train.save_every is not None
+        assert train.sample_every is not None
+        save_steps = max(1, train.save_every // train.batch)
+        sample_steps = max(1, train.sample_every // train.batch)
+        first, began, before = trainer.step, time.monotonic(), self.seconds
+        while trainer.step < train.steps and not stop():
+            try:
+                loss = trainer.advance()
+            except NotFinite as failure:
+                raise NotFinite(f"{failure}\n{self._last_good()}") from None
+            self.seconds = before + time.monotonic() - began
+            self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
+            pace = (trainer.step - first) * train.batch / (time.monotonic() - began)
+            yield Stepped(trainer.step, self.loss, pace)
+            last = trainer.step == train.steps
+            if last or trainer.step % train.log_every == 0:
+                self._log(pace)
+            if last or trainer.step % save_steps == 0:
+                yield self.save()
+            if last or trainer.step % sample_steps == 0:
+                yield self.draw()
+        if trainer.step < train.steps and not self.run.state(trainer.step).exists():
+            yield self.save()
+
+    def save(self) -> Saved:
+        """Writes state and checkpoint of this step, the checkpoint last: where it stands, both do."""
+        trainer = self.trainer
+        checkpoints.save(
+            self.run.state(trainer.step),
+            trainer.state(),
+            {
+                "kind": "state",
+                "step": trainer.step,
+                "seconds": self.seconds,
+                "loss_sum": self._loss_sum,
+                "loss_count": self._loss_count,
+            },
+        )
+        path = self.run.checkpoint(trainer.step)
+        checkpoints.save(path, trainer.ema.network.state_dict(), self.description())
+        self.run.drop_old_states()
+        return Saved(path)
+
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        data = self.trainer.experiment.data
+        return {
+            "kind": "hvp",
+            "version": __version__,
+            "config": self.config.model_dump(mode="json"),
+            "shape": list(data.shape),
+            "classes": data.classes,
+            "step": self.trainer.step,
+            "images": self.trainer.images,
+        }
+
+    def draw(self) -> Drawn:
+        """Draws samples of the EMA weights, always from the same seeds."""
+        data, sample = self.trainer.experiment.data, self.config.sample
+        schedule = plan(self.trainer.ema.flow, sample.nfe, sample.sampler, sample.grid)
+        sampler = Sampler(self.trainer.ema, data.shape, data.classes, schedule)
+        count = SAMPLE_GRID if len(data.shape) == 3 else 1024
+        (batch,) = sampler.batches(torch.arange(count), count)
+        path = self.run.samples / f"step-{self.trainer.step:08d}.png"
+        samples_figure(batch.x, batch.labels).save(path)
+        return Drawn(path)
+
+    def _log(self, pace: float) -> None:
+        trainer, loss = self.trainer, self.loss
+        self._loss_sum, self._loss_count = 0.0, 0
+        self.run.append_log(
+            {
+                "step": trainer.step,
+                "images": trainer.images,
+                "loss": loss,
+                "lr": learning_rate(self.config.train, trainer.images - self.config.train.batch),
+                "seconds": round(self.seconds, 3),
+                "images_per_second": round(pace, 1),
+            }
+        )
+
+    def _last_good(self) -> str:
+        found = self.run.checkpoints()
+        return f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written before"

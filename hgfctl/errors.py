@@ -1,0 +1,25 @@
+"""What a user can mend, and nothing else. Every other exception is a bug and may look like one (--debug)."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HgfctlError(Exception):
+    """The work failed; the message says what, where and what to do (exit status 1)."""
+
+    exit_status = 1
+
+
+class RequestError(HgfctlError):
+    """The request itself was wrong: nothing was started or written (exit status 2)."""
+
+    exit_status = 2
+
+
+def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> RequestError:
+    """The one sentence for a name nobody knows: "unknown solver 'hein'; did you mean 'heun'? known: ..."."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    guess = f"did you mean '{close[0]}'? " if close else ""
+    place = f" {where}" if where else ""
+    return RequestError(f"unknown {kind} '{name}'{place}; {guess}known: {', '.join(names)}")

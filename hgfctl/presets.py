@@ -1,0 +1,270 @@
+"""Presets: YAML -> a typed configuration. `extends` inherits, `--set` overrides; no torch here.
+
+What a component (a flow, a network, a data set) takes is known by its own constructor; here it is a name with options,
+checked when the engine assembles it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from hgfctl.errors import RequestError, unknown
+from hgfctl.registry import first_problem
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Component(_Section):
+    """A name of one of the engine's registries, and the options of what it stands for; flat in YAML."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_flat(cls, given: Any) -> Any:
+        """From YAML; a bare string is a name without options."""
+        if isinstance(given, str):
+            return {"name": given}
+        if isinstance(given, Mapping) and "name" in given and set(given) != {"name", "options"}:
+            return {"name": given["name"], "options": {k: v for k, v in given.items() if k != "name"}}
+        return given
+
+    @model_serializer
+    def flat(self) -> dict[str, Any]:
+        """As in YAML: the name among the options."""
+        return {"name": self.name, **self.options}
+
+
+class TrainSection(_Section):
+    """How to train; durations are counted in images (items), as EDM counts them."""
+
+    images: PositiveInt
+    batch: PositiveInt = 256
+    accumulate: PositiveInt = 1
+    """Parts that a batch is split into, to save memory; the gradient is that of the whole batch."""
+    lr: PositiveFloat = 1e-3
+    ramp: NonNegativeInt = 0
+    """Images over which the learning rate rises linearly from 0."""
+    decay: float = Field(0.0, ge=0, le=1)
+    """Share of the training, at its end, over which the learning rate falls linearly to 0."""
+    betas: tuple[NonNegativeFloat, NonNegativeFloat] = (0.9, 0.999)
+    half_life: PositiveInt = 500_000
+    """Half-life of the weights' exponential moving average, in images; never above 5 % of the images seen."""
+    seed: int = 0
+    log_every: PositiveInt = 50
+    """Steps."""
+    save_every: PositiveInt | None = None
+    """Images between checkpoints; a tenth of `images` when left out."""
+    sample_every: PositiveInt | None = None
+    """Images between sample grids; as `save_every` when left out."""
+
+    @model_validator(mode="after")
+    def consistent(self) -> "TrainSection":
+        """Raises ValueError where two values contradict each other."""
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch {self.batch}")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Steps of `batch` images, the last one whole."""
+        return -(-self.images // self.batch)
+
+
+class SampleSection(_Section):
+    """How to sample where the command line does not say."""
+
+    nfe: PositiveInt = 35
+    sampler: str = "auto"
+    grid: str = "auto"
+
+
+class Config(_Section):
+    """A whole experiment: data -> flow -> network -> loss -> training -> sampling."""
+
+    preset: str
+    description: str = ""
+    data: Component
+    flow: Component
+    network: Component
+    loss: Component = Component(name="hvp")
+    times: Component = Component(name="log-normal")
+    train: TrainSection
+    sample: SampleSection = SampleSection()
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
+
+
+COMPONENTS = ("data", "flow", "network", "loss", "times")
+
+
+def names() -> list[str]:
+    """The shipped presets, without the bases that others extend."""
+    return sorted(path.stem for path in _folder().glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def load(preset: str, settings: Iterable[str] = ()) -> Config:
+    """The configuration of a preset.
+
+    Args:
+        preset: a shipped name, or the path of a YAML file (it ends in .yaml or .yml).
+        settings: overrides "key.key=value", value in YAML.
+
+    Raises:
+        RequestError: unknown preset, key or value; YAML syntax (with line and column).
+    """
+    path = _find(preset)
+    return configuration({"preset": path.stem, **merged(_tree(path, ()), overrides(settings))}, f"preset {preset}")
+
+
+def configuration(tree: Mapping[str, Any], where: str) -> Config:
+    """A checked configuration from nested mappings.
+
+    Raises:
+        RequestError: naming `where`, the key and what is wrong.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        _refuse_unknown(error, where)
+        raise RequestError(f"{where}: {first_problem(error)}") from None
+
+
+def description(name: str) -> str:
+    """The one line that a shipped preset says of itself."""
+    return str(_tree(_find(name), ()).get("description", ""))
+
+
+def overrides(settings: Iterable[str]) -> dict[str, Any]:
+    """`["train.lr=1e-3", ...]` as nested mappings.
+
+    Raises:
+        RequestError: not of the form key.key=value.
+    """
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise RequestError(f"--set {setting}: write it as key=value, such as train.lr=1e-3")
+        leaf: Any = parse(value, f"--set {setting}")
+        for part in reversed(parts):
+            leaf = {part: leaf}
+        tree = merged(tree, leaf)
+    return tree
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`. A component that gets another name loses the options of the old one."""
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        if isinstance(value, str) and key in COMPONENTS:
+            value = {"name": value}
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = "name" in value and "name" in old and value["name"] != old["name"]
+            result[key] = dict(value) if renamed else merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def parse(text: str, where: str) -> Any:
+    """YAML -> plain values.
+
+    Raises:
+        RequestError: bad syntax, or a key that stands twice; with line and column.
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RequestError(f"{where}{place}: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise RequestError(f"{where}: {str(error).splitlines()[0]}") from None
+
+
+def _tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    if path in children:
+        raise RequestError(f"{path.name} extends itself, by way of {children[-1].name}")
+    try:
+        tree = parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"cannot read preset {path}: {error}") from None
+    if not isinstance(tree, dict):
+        raise RequestError(f"{path}: a preset is a mapping of keys to values")
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    return merged(_tree(_find(str(base), beside=path), (*children, path)), tree)
+
+
+def _find(preset: str, beside: Path | None = None) -> Path:
+    shipped = _folder() / f"{preset}.yaml"
+    if re.fullmatch(r"[\w.-]+", preset) and shipped.is_file():
+        return shipped
+    if preset.endswith((".yaml", ".yml")):
+        path = (beside.parent / preset if beside else Path(preset).expanduser()).resolve()
+        if path.is_file():
+            return path
+        raise RequestError(f"no preset file {preset}; shipped presets: {', '.join(names())}")
+    raise unknown("preset", preset, names(), where=f"in {beside}" if beside else "")
+
+
+@cache
+def _folder() -> Path:
+    package = Path(__file__).parent
+    installed = package / "shipped_presets"
+    return installed if installed.is_dir() else package.parent / "presets"
+
+
+def _refuse_unknown(error: ValidationError, where: str) -> None:
+    """A sentence with a guess for a key that is not in the schema."""
+    for problem in error.errors():
+        if problem["type"] == "extra_forbidden":
+            *parents, key = (str(part) for part in problem["loc"])
+            section: Any = Config
+            for parent in parents:
+                section = section.model_fields[parent].annotation
+            dotted = [".".join((*parents, name)) for name in section.model_fields]
+            raise unknown("key", ".".join((*parents, key)), dotted, where=f"in {where}")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its two traps: 1e-3 is a number, and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
