@@ -52,10 +52,10 @@ def main() -> None:
                 asked = sampler.labels(seeds)
                 rows.append((judge.score(pixels, asked), frechet_distance(statistics(pixels), target)))
             label, frechet = torch.tensor(rows, dtype=torch.float64).T
+            method = f"{schedule.solver.name}, {schedule.grid}"
+            ratio = float(frechet.mean()) / reference
             print(
-                f"{run.name:28} {schedule.nfe:3} {schedule.solver.name + ', ' + schedule.grid:24} {_spread(label, 3):14} "
-                f"{_spread(frechet, 1):14} {float(frechet.mean()) / reference:.2f}",
-                flush=True,
+                f"{run.name:28} {schedule.nfe:3} {method:24} {_spread(label, 3):14} {_spread(frechet, 1):14} {ratio:.2f}"
             )
 
 

@@ -16,6 +16,7 @@ DATA = Registry(
         "gmm64": "hgfctl.engine.data.mixture:gmm64",
         "moons": "hgfctl.engine.data.curves:moons",
         "ring": "hgfctl.engine.data.mixture:ring",
+        "torchvision": "hgfctl.engine.data.torchvision_sets:torchvision_set",
         "spirals": "hgfctl.engine.data.curves:spirals",
     },
 )

@@ -34,10 +34,10 @@ def to_pixels(x: Tensor) -> Tensor:
 
 
 def held_out(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool. Of each class the scans whose position hashes lowest: no random generator to change between versions."""
+    """(N,) bool. Of each class the scans whose position hashes lowest: no generator that changes with a version."""
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
-        of_class = sorted(np.flatnonzero(labels == label), key=_hash)
+        of_class = sorted(np.flatnonzero(labels == label).tolist(), key=_hash)
         chosen[of_class[: round(HELD_OUT * len(of_class))]] = True
     return chosen
 

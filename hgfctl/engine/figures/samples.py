@@ -1,6 +1,7 @@
 """Samples at a glance: images in a grid, pixel for pixel; vectors as points of their first two coordinates."""
 
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -47,7 +48,7 @@ def scatter(points: np.ndarray, labels: Tensor | None) -> Picture:
         axes.set(xlabel="$x$", ylabel="density")
         return from_figure(figure)
     size = float(np.clip(4000 / len(points), 0.2, 12))
-    colour = {} if labels is None else {"c": labels, "cmap": "tab10"}
+    colour: dict[str, Any] = {} if labels is None else {"c": labels, "cmap": "tab10"}
     axes.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, **colour)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     return from_figure(figure)

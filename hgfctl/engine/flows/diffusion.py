@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.flow import require_positive
 from hgfctl.engine.flows.linear import LinearFlow, Path
 from hgfctl.engine.flows.velocity_laws import GaussianVelocity
 
@@ -17,6 +18,10 @@ class Diffusion(LinearFlow):
     """
 
     sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive("sigma_max", self.sigma_max)
 
     @property
     def T(self) -> float:

@@ -1,5 +1,6 @@
 """What a Hamiltonian generative flow is: a force, a velocity law, a closed-form state and a prior (HSM24, sec. 3)."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,8 +42,7 @@ class Flow(ABC):
     sd: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sd > 0:
-            raise ValueError(f"sd is the data's root mean square and must be positive, not {self.sd}")
+        require_positive("sd (the data's root mean square)", self.sd)
 
     @property
     @abstractmethod
@@ -93,6 +93,12 @@ class Flow(ABC):
     def confine(self, x: Tensor) -> Tensor:
         """Brings back a position that a finite step carried out of the flow's domain; the identity without walls."""
         return x
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raises ValueError unless 0 < value < infinity."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, not {value}")
 
 
 def over(t: Tensor, x: Tensor) -> Tensor:

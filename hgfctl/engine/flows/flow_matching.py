@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.flow import require_positive
 from hgfctl.engine.flows.linear import LinearFlow, Path
 from hgfctl.engine.flows.velocity_laws import CoupledVelocity
 
@@ -20,6 +21,10 @@ class FlowMatching(LinearFlow):
     """
 
     s: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive("s (the prior's standard deviation)", self.prior_sd)
 
     @property
     def T(self) -> float:

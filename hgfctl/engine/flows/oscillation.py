@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.flow import require_positive
 from hgfctl.engine.flows.linear import LinearFlow, Path
 from hgfctl.engine.flows.velocity_laws import GaussianVelocity
 
@@ -26,8 +27,8 @@ class Oscillation(LinearFlow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.alpha > 0:
-            raise ValueError(f"alpha is an angular frequency and must be positive, not {self.alpha}")
+        require_positive("alpha (an angular frequency)", self.alpha)
+        require_positive("s (the prior's standard deviation)", self.prior_sd)
 
     @property
     def T(self) -> float:

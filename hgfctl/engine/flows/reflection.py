@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Moments, State, over
+from hgfctl.engine.flows.flow import Flow, Moments, State, over, require_positive
 from hgfctl.engine.flows.priors import UniformPrior
 from hgfctl.engine.flows.velocity_laws import GaussianVelocity
 
@@ -29,8 +29,9 @@ class Reflection(Flow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.lo < self.hi:
-            raise ValueError(f"the box [{self.lo}, {self.hi}] is empty: lo must be below hi")
+        if not -math.inf < self.lo < self.hi < math.inf:
+            raise ValueError(f"the box [{self.lo}, {self.hi}] is no box: lo must be below hi")
+        require_positive("duration", self.T)
 
     @property
     def side(self) -> float:
@@ -82,7 +83,3 @@ class Reflection(Flow):
     def confine(self, x: Tensor) -> Tensor:
         return self.fold(x)[0]
 
-
-def slowest_mode(flow: Reflection) -> float:
-    """Amplitude left at T of the slowest cosine mode, a bound on the prior's error: exp(-(pi T / L)^2 / 2)."""
-    return math.exp(-((math.pi * flow.T / flow.side) ** 2) / 2)

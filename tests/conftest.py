@@ -1,0 +1,41 @@
+"""What all tests share: two threads at most, exact hypothesis runs, and a command line that answers."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("hgfctl", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("hgfctl")
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def hgfctl(tmp_path: Path) -> Run:
+    """`hgfctl(*arguments)` runs the program as a user does, in a folder of the test's own."""
+
+    def run(
+        *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, status: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "hgfctl", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            timeout=300,
+            check=False,
+        )
+        if status is not None:
+            assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
