@@ -17,7 +17,7 @@ def digits(split: Literal["train", "held-out", "all"] = "train") -> Items:
     """Data set `digits`: images (1, 8, 8) in [-1, 1], 10 classes.
 
     Args:
-        split: train (1,437 scans), held-out (360) or all; the same on every machine, with every class alike in both.
+        split: train (1,438 scans), held-out (359) or all; the same on every machine, with every class alike in both.
     """
     from sklearn.datasets import load_digits
 

@@ -84,7 +84,7 @@ def _read(file: Path, resolution: int | None, mode: str) -> np.ndarray | str:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
-        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box)
+        image = image.crop(box).resize((resolution, resolution), Image.Resampling.LANCZOS)
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -30,9 +30,10 @@ class GaussianMixture(ExactDensity):
 
     def sample(self, count: int, rng: Generator) -> Tensor:
         component = torch.multinomial(self.weights, count, replacement=True, generator=rng)
-        z = torch.randn(count, self.dim, generator=rng, dtype=torch.float64)
-        scaled = (self.variances[component].sqrt() * z).unsqueeze(-1)
-        return self.means[component] + (self.axes[component] @ scaled).squeeze(-1)
+        x = torch.randn(count, self.dim, generator=rng, dtype=torch.float64)
+        for k, mean in enumerate(self.means):
+            x[component == k] = mean + (x[component == k] * self.variances[k].sqrt()) @ self.axes[k].T
+        return x
 
     def posterior(self, x: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of x = a x0 + b z, component by component.

@@ -20,7 +20,7 @@ class UNet(nn.Module):
     Args:
         shape: (C, H, W); H = W, divisible by 2 once for every level but the first.
         classes: number of classes; 0 for none.
-        model_channels: channels of the first level.
+        model_channels: channels after the first convolution, and the unit of channel_mult.
         channel_mult: channels of each level, as multiples of model_channels; one level a factor of 2 in resolution.
         channel_mult_emb: width of the conditioning vector, as a multiple of model_channels.
         num_blocks: residual blocks a level.
@@ -61,8 +61,8 @@ class UNet(nn.Module):
         skips, width = [], channels
         for level, (size, out) in enumerate(levels):
             if level == 0:
-                self.enc[f"{size}x{size}_conv"] = _conv(width, out, 3)
-                width = out
+                self.enc[f"{size}x{size}_conv"] = _conv(width, model_channels, 3)
+                width = model_channels
             else:
                 self.enc[f"{size}x{size}_down"] = block(width, width, resample="down")
             skips.append(width)
