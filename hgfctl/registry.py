@@ -8,9 +8,12 @@ of its constructor: their annotations are the schema that a preset is checked ag
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hgfctl.errors import RequestError, unknown
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Registry(Mapping[str, Any]):
@@ -36,7 +39,7 @@ class Registry(Mapping[str, Any]):
         return name in self._entries
 
     def options(self, name: str, given: Mapping[str, Any], supplied: tuple[str, ...] = ()) -> dict[str, Any]:
-        """All options of a component: those given, checked and converted, and the defaults of the rest.
+        """All options of a component, as plain YAML values: those given, checked, and the defaults of the rest.
 
         Args:
             name: a name of this registry.
@@ -46,6 +49,9 @@ class Registry(Mapping[str, Any]):
         Raises:
             RequestError: an unknown option, or a value that its annotation does not admit.
         """
+        return self._checked(name, given, supplied).model_dump(mode="json")
+
+    def _checked(self, name: str, given: Mapping[str, Any], supplied: tuple[str, ...]) -> "BaseModel":
         from pydantic import ConfigDict, ValidationError, create_model
 
         component = self[name]
@@ -62,7 +68,7 @@ class Registry(Mapping[str, Any]):
                 raise unknown("option", f"{self.kind}.{key}", [f"{self.kind}.{f}" for f in fields], f"of {name}")
         schema = create_model(name, __config__=ConfigDict(protected_namespaces=()), **fields)
         try:
-            return schema(**given).model_dump()
+            return schema(**given)
         except ValidationError as error:
             raise RequestError(first_problem(error, prefix=f"{self.kind}.")) from None
 
@@ -72,7 +78,7 @@ class Registry(Mapping[str, Any]):
         Raises:
             RequestError: see `options`; also when the component refuses its values (ValueError).
         """
-        options = self.options(name, given, supplied=tuple(supplied))
+        options = self._checked(name, given, tuple(supplied)).model_dump()
         try:
             return self[name](**options, **supplied)
         except ValueError as error:

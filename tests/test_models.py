@@ -83,7 +83,13 @@ def test_full_size_unet_has_edms_parameter_count() -> None:
     """
     with torch.device("meta"):
         network = UNet(
-            (3, 32, 32), 10, model_channels=128, channel_mult=(2, 2, 2), num_blocks=4, attn_resolutions=(16,), dropout=0.13
+            (3, 32, 32),
+            10,
+            model_channels=128,
+            channel_mult=(2, 2, 2),
+            num_blocks=4,
+            attn_resolutions=(16,),
+            dropout=0.13,
         )
     assert parameter_count(network) == 55_735_299 - 9 * 128
 

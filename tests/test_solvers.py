@@ -90,7 +90,11 @@ def test_exponential_solvers_are_one_algorithm_for_all_linear_flows(name: str) -
     torch.testing.assert_close(ends[0], ends[2], atol=1e-10, rtol=0)
 
 
-@given(name=st.sampled_from(sorted(GRIDS)), flow=st.sampled_from([*FLOWS.values(), Reflection()]), steps=st.integers(1, 200))
+@given(
+    name=st.sampled_from(sorted(GRIDS)),
+    flow=st.sampled_from([*FLOWS.values(), Reflection()]),
+    steps=st.integers(1, 200),
+)
 def test_grids_fall_from_T_to_zero(name: str, flow: Flow, steps: int) -> None:
     times = GRIDS[name](flow, steps)
     assert len(times) == steps + 1

@@ -208,7 +208,7 @@ def _dry_run(parts: "Experiment", place: "torch.device", json: bool) -> None:
         "classes": parts.data.classes,
         "device": str(place),
         "images_per_second": round(pace, 1),
-        "seconds": round(train.images / pace, 1),
+        "seconds": round(train.images / pace, 3),
         "memory_gib": round(peak_memory(place) / 2**30, 2),
     }
     lines = [parts.config.to_yaml().rstrip(), "---"]

@@ -55,7 +55,7 @@ def main() -> None:
             method = f"{schedule.solver.name}, {schedule.grid}"
             ratio = float(frechet.mean()) / reference
             print(
-                f"{run.name:28} {schedule.nfe:3} {method:24} {_spread(label, 3):14} {_spread(frechet, 1):14} {ratio:.2f}"
+                f"{run.name:28} {schedule.nfe:3} {method:24} {_spread(label, 3):14} {_spread(frechet):14} {ratio:.2f}"
             )
 
 
@@ -63,7 +63,7 @@ def _pixels(x: torch.Tensor) -> torch.Tensor:
     return to_pixels(x).flatten(1).double()
 
 
-def _spread(values: torch.Tensor, digits: int) -> str:
+def _spread(values: torch.Tensor, digits: int = 1) -> str:
     spread = f" ± {float(values.std()):.{digits}f}" if len(values) > 1 else ""
     return f"{float(values.mean()):.{digits}f}{spread}"
 

@@ -71,6 +71,6 @@ def _samples(values: np.ndarray, file: Path) -> torch.Tensor:
 def _labels(labels: np.ndarray, count: int, file: Path) -> torch.Tensor:
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise RequestError(
-            f"{file}: labels must be {count} whole numbers from 0, one an item, not {labels.dtype} of shape {labels.shape}"
+            f"{file}: labels must be {count} whole numbers from 0, not {labels.dtype} of shape {labels.shape}"
         )
     return torch.from_numpy(labels.astype(np.int64))

@@ -82,4 +82,3 @@ class Reflection(Flow):
 
     def confine(self, x: Tensor) -> Tensor:
         return self.fold(x)[0]
-

@@ -16,8 +16,8 @@ from hgfctl.engine.solvers.solver import Solver
 class AdamsBashforth(Solver):
     """x(s) = x(t) + int_t^s P(r) dr, where the polynomial P goes through the last `order` velocities.
 
-    The order rises from 1, a step at a time. The first step's error, O(h^2), is all that is left on a uniform grid; on a
-    cosine grid the first steps are so short (O(h^2), O(h^2), ...) that the full order shows.
+    The order rises from 1, a step at a time. On a uniform grid the first step's error, O(h^2), is what
+    remains; on a cosine grid the first steps are so short that the full order shows.
 
     Args:
         order: number of velocities used.
