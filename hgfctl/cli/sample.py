@@ -30,7 +30,7 @@ def sample(
     ] = None,
     sampler: Annotated[str | None, typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim or dpm++2m.")] = None,
     grid: Annotated[
-        str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho or log-snr.")
+        str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
     ] = None,
     out: Annotated[
         Path | None,

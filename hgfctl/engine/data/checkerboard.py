@@ -36,9 +36,9 @@ class Checkerboard(Density):
         return (outside.amax(-1) <= margin).any(1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log-density in nats, -inf off the squares: (B, 2) -> (B,)."""
+        """Exact log-density in nats, -inf off the squares: (B, 2) -> (B,), float64."""
         area = len(self.lower) * self.side**2
-        return torch.where(self.on_squares(x), -math.log(area), -math.inf)
+        return torch.full((len(x),), -math.log(area), dtype=torch.float64).masked_fill(~self.on_squares(x), -math.inf)
 
 
 def checkerboard(squares: int = 4) -> DensityData:

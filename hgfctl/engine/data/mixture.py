@@ -19,7 +19,9 @@ class GaussianMixture(ExactDensity):
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        self.weights = (weights / weights.sum()).double()
+        if not bool((weights > 0).all()):
+            raise ValueError("every weight of a mixture must be positive")
+        self.weights = weights.double() / weights.double().sum()
         self.means = means.double()
         self.covariances = covariances.double()
         self.dim = means.shape[1]

@@ -2,13 +2,15 @@
 
 Per coordinate, unfolded data is even about each wall and of period 2L, so free flight from a uniform interval [l, u]
 arrives at x through all images of x: x + 2 L k, moving with the sign of the velocity, and 2 lo - x + 2 L k, against it.
-With the standard normal density phi and distribution function Phi,
+With the standard normal density phi and distribution function Phi, A = (y - u)/t and B = (y - l)/t,
 
-    f(y) = [Phi((y - l)/t) - Phi((y - u)/t)] / (u - l)      density of the arrival at y,
-    g(y) = [phi((y - u)/t) - phi((y - l)/t)] / (u - l)      E[v ; arrival at y],
-    p(x) = sum_k f(x + 2Lk) + f(2 lo - x + 2Lk),       m(x) = sum_k g(x + 2Lk) - g(2 lo - x + 2Lk),
+    f(y) = [Phi(B) - Phi(A)] / (u - l)                          density of the arrival at y,
+    g(y) = [phi(A) - phi(B)] / [Phi(B) - Phi(A)]                E[v | arrival at y], between A and B,
+    p(x) = sum_k f(x + 2Lk) + f(2 lo - x + 2Lk),
+    V(x) = sum_k [f g(x + 2Lk) - f g(2 lo - x + 2Lk)] / p(x),
 
-and for boxes, products over coordinates, averaged over boxes.
+and for boxes, the V of each, weighted by its share of the density, a product over coordinates. Densities are kept as
+logarithms: between boxes they underflow at small t, where V grows as (distance to the box)/t.
 """
 
 import math
@@ -22,7 +24,9 @@ from hgfctl.engine.flows.reflection import Reflection
 
 @dataclass(frozen=True)
 class BoxesHVP:
-    """V(x, t) for data uniform on equally likely boxes inside the walls, for t > 0; float64.
+    """V(x, t) for data uniform on equally likely boxes inside the walls; computed in float64, returned in x's type.
+
+    At t = 0 it is E[v0] = 0.
 
     Args:
         lower, upper: (K, d) corners of the boxes.
@@ -33,41 +37,43 @@ class BoxesHVP:
     upper: Tensor
     flow: Reflection
 
-    def _images(self, t: Tensor) -> Tensor:
-        reach = math.ceil((10 * float(t.max()) + self.flow.side) / (2 * self.flow.side)) + 1
-        return 2 * self.flow.side * torch.arange(-reach, reach + 1, dtype=torch.float64)
+    def __post_init__(self) -> None:
+        inside = (self.lower >= self.flow.lo) & (self.upper <= self.flow.hi)
+        if not bool((inside & (self.lower < self.upper)).all()):
+            raise ValueError("every box must have lower < upper, both within the walls")
 
-    def moments(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """p_t(x) (B,) and E[v_t ; x_t = x] (B, d), for x (B, d) and t a scalar or (B,)."""
-        x, t = x.double(), t.double().reshape(-1, 1, 1, 1)
-        shift = self._images(t).reshape(-1, 1, 1, 1)
-        direct, mirrored = x[:, None] + shift, 2 * self.flow.lo - x[:, None] + shift  # (images, B, 1, d)
-        time = t.reshape(1, -1, 1, 1)
+    def _arrivals(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (B, K, d) of each coordinate under each box alone, and mean velocity there (B, K, d)."""
+        x, t = x.double().unsqueeze(1), t.double().reshape(-1, 1, 1).clamp_min(_NO_TIME)
+        lower, upper = self.lower.to(x), self.upper.to(x)
+        reach = math.ceil((10 * float(t.detach().max()) + self.flow.side) / (2 * self.flow.side)) + 1
+        shift = 2 * self.flow.side * torch.arange(-reach, reach + 1).to(x).reshape(-1, 1, 1, 1)
+        y = torch.cat([x + shift, 2 * self.flow.lo - x + shift])  # (images, B, 1, d)
+        log_share, velocity = _normal_between((y - upper) / t, (y - lower) / t)
+        log_p = log_share.logsumexp(0)
+        sign = torch.ones_like(shift)
+        mean = ((log_share - log_p).exp() * velocity * torch.cat([sign, -sign])).sum(0)
+        return log_p - (upper - lower).log(), mean
 
-        def arrival(y: Tensor) -> tuple[Tensor, Tensor]:
-            low, high = (y - self.lower) / time, (y - self.upper) / time
-            width = self.upper - self.lower
-            density = _normal_interval(high, low) / width
-            flux = (_normal_density(high) - _normal_density(low)) / width
-            return density, flux
-
-        f, g = arrival(direct)
-        f_mirror, g_mirror = arrival(mirrored)
-        p, m = (f + f_mirror).sum(0), (g - g_mirror).sum(0)  # (B, K, d)
-        others = torch.stack([p[..., torch.arange(p.shape[-1]) != i].prod(-1) for i in range(p.shape[-1])], -1)
-        return p.prod(-1).mean(-1), (m * others).mean(1)
+    def log_prob(self, x: Tensor, t: Tensor) -> Tensor:
+        """log p_t(x), exactly, for t > 0: x (B, d), t a scalar or (B,) -> (B,), float64."""
+        return self._arrivals(x, t)[0].sum(-1).logsumexp(-1) - math.log(len(self.lower))
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        density, flux = self.moments(x, t)
-        return (flux / density.clamp_min(1e-300).unsqueeze(-1)).to(x.dtype)
+        log_p, mean = self._arrivals(x, t)
+        share = log_p.sum(-1, keepdim=True).softmax(1)
+        return torch.where(t.reshape(-1, 1) > 0, (share * mean).sum(1), 0.0).to(x.dtype)
 
 
-def _normal_density(y: Tensor) -> Tensor:
-    return torch.exp(-0.5 * y**2) / math.sqrt(2 * math.pi)
+_NO_TIME = 1e-12
+"""Times below are read as this one: no division by 0."""
 
 
-def _normal_interval(low: Tensor, high: Tensor) -> Tensor:
-    """Phi(high) - Phi(low), by the tail that both are in: no cancellation far from 0."""
-    flip = (low > 0).to(low.dtype) * -2 + 1
-    low, high = torch.where(flip < 0, -high, low), torch.where(flip < 0, -low, high)
-    return torch.special.ndtr(high) - torch.special.ndtr(low)
+def _normal_between(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Of N(0, 1) in [low, high]: the logarithm of its share, and its mean there; without underflow or cancellation."""
+    side = torch.where(low + high > 0, -1.0, 1.0).to(low)  # mirrored into the lower tail, where log Phi is accurate
+    low, high = torch.where(side < 0, -high, low), torch.where(side < 0, -low, high)
+    log_high = torch.special.log_ndtr(high)
+    log_share = log_high + torch.log(-torch.expm1(torch.special.log_ndtr(low) - log_high))
+    density = torch.exp(-0.5 * high**2 - log_share) / math.sqrt(2 * math.pi)
+    return log_share, side * density * torch.expm1(0.5 * (high - low) * (high + low))

@@ -24,11 +24,16 @@ class State(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Second moments per coordinate of (x_t, v_t), x measured from the flow's centre; each of the shape of t."""
+    """Second moments per coordinate of (x_t, v_t), x measured from the flow's centre; each of the shape of t.
+
+    `residual` is vv - xv^2 / xx, what the best linear guess of v_t from x_t leaves; a flow knows it without the
+    cancellation of that difference, which costs all digits where x_t is nearly noise.
+    """
 
     xx: Tensor
     xv: Tensor
     vv: Tensor
+    residual: Tensor
 
 
 @dataclass(frozen=True)

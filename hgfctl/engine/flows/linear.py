@@ -54,11 +54,15 @@ class LinearFlow(Flow):
         return State(a * x0 + b * z, da * x0 + db * z)
 
     def moments(self, t: Tensor) -> Moments:
-        a, b, da, db = self.path(t)
+        """The residual is (sd w)^2 / xx, w the Wronskian: sd^2 w^2 is the determinant of the moments' matrix."""
+        path = self.path(t)
+        a, b, da, db = path
+        xx = a**2 * self.sd**2 + b**2
         return Moments(
-            xx=a**2 * self.sd**2 + b**2,
+            xx=xx,
             xv=a * da * self.sd**2 + b * db,
             vv=da**2 * self.sd**2 + db**2,
+            residual=(self.sd * path.wronskian) ** 2 / xx,
         )
 
     def sigma(self, t: Tensor) -> Tensor:

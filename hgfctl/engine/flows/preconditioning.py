@@ -27,5 +27,5 @@ class Preconditioner(NamedTuple):
 
 def precondition(flow: Flow, t: Tensor) -> Preconditioner:
     """The preconditioner of a flow at times t."""
-    xx, xv, vv = flow.moments(t)
-    return Preconditioner(c_in=xx.rsqrt(), c_skip=xv / xx, c_out=(vv - xv**2 / xx).clamp_min(0).sqrt())
+    moments = flow.moments(t)
+    return Preconditioner(moments.xx.rsqrt(), moments.xv / moments.xx, moments.residual.sqrt())

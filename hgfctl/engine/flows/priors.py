@@ -45,5 +45,5 @@ class UniformPrior:
 
     def log_prob(self, x: Tensor) -> Tensor:
         inside = ((x >= self.lo) & (x <= self.hi)).flatten(1).all(1)
-        constant = -x[0].numel() * math.log(self.hi - self.lo)
-        return torch.where(inside, constant, -math.inf).to(x.dtype)
+        constant = -x.shape[1:].numel() * math.log(self.hi - self.lo)
+        return x.new_full((len(x),), constant).masked_fill(~inside, -math.inf)

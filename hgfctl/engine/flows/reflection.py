@@ -30,7 +30,7 @@ class Reflection(Flow):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not -math.inf < self.lo < self.hi < math.inf:
-            raise ValueError(f"the box [{self.lo}, {self.hi}] is no box: lo must be below hi")
+            raise ValueError(f"the box [{self.lo}, {self.hi}] is no box: lo and hi must be finite, lo below hi")
         require_positive("duration", self.T)
 
     @property
@@ -61,7 +61,7 @@ class Reflection(Flow):
         """Free flight y -> (position in the box, +1 or -1 for the sign of the velocity there), per coordinate."""
         u = torch.remainder(y - self.lo, 2 * self.side)
         sign = torch.where(u <= self.side, 1.0, -1.0).to(y.dtype)
-        return self.lo + torch.minimum(u, 2 * self.side - u), sign
+        return (self.lo + torch.minimum(u, 2 * self.side - u)).clamp(self.lo, self.hi), sign  # rounding stays inside
 
     def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
         v0 = self.velocity_law(x0, z)
@@ -71,7 +71,7 @@ class Reflection(Flow):
     def moments(self, t: Tensor) -> Moments:
         """Those of the stationary law, uniform in the box: x and v uncorrelated at every time."""
         one = torch.ones_like(t)
-        return Moments(xx=self.side**2 / 12 * one, xv=torch.zeros_like(t), vv=one)
+        return Moments(xx=self.side**2 / 12 * one, xv=torch.zeros_like(t), vv=one, residual=one)
 
     def sigma(self, t: Tensor) -> Tensor:
         """t itself: the standard deviation of the flight x0 -> x0 + t v0 before folding."""

@@ -20,7 +20,7 @@ class Splitting(Integrator):
     """Kick, drift, kick, ..., drift, kick: one more kick than drifts.
 
     The force after the last drift of a step is that of the next step's first kick: N steps cost N times the number of
-    drifts, plus one, evaluations of the force.
+    drifts, plus one, evaluations of the force. A step with a drift backwards asks for forces at times outside itself.
 
     Args:
         kicks, drifts: fractions of the step, each of sum 1.
