@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the files' content; a file of a later version is refused."""
 
+CHECKSUM = 64
+"""Characters of the SHA-256 that stands before the description."""
+
 
 class Damaged(HgfctlError):
     """The file is not what was written."""
@@ -31,7 +34,9 @@ def save(path: Path, tensors: Mapping[str, "Tensor"], description: Mapping[str, 
 
     text = json.dumps({"format": FORMAT, **description}, sort_keys=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = to_bytes(plain, metadata={"hgfctl": text, "sha256": _checksum(plain, text)})
+    content = to_bytes(
+        plain, metadata={"hgfctl": _checksum(plain, text) + text}
+    )  # one key: safetensors shuffles several
     with replacing(path) as partial:
         partial.write_bytes(content)
 
@@ -57,9 +62,10 @@ def load(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     metadata = _metadata(content)
     if "hgfctl" not in metadata:
         raise RequestError(f"{path} holds tensors, but was not written by hgfctl")
-    if _checksum(tensors, metadata["hgfctl"]) != metadata.get("sha256"):
+    checksum, text = metadata["hgfctl"][:CHECKSUM], metadata["hgfctl"][CHECKSUM:]
+    if _checksum(tensors, text) != checksum:
         raise Damaged(f"{path} is damaged: its content does not match its checksum")
-    description = json.loads(metadata["hgfctl"])
+    description = json.loads(text)
     if description["format"] > FORMAT:
         raise RequestError(f"{path} was written by a later hgfctl (format {description['format']}); upgrade hgfctl")
     return tensors, description

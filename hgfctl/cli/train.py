@@ -114,20 +114,40 @@ def _configuration(
         assert preset is not None
         config = load(preset, settings)
     else:
-        stored = parse(run.config.read_text(encoding="utf-8"), str(run.config))
-        changes = overrides(settings)
-        if fixed := sorted(set(changes) - {"train", "sample"}):
-            raise RequestError(
-                f"{run.folder} is being resumed: {fixed[0]} can no longer change, only train.* and sample.*"
-            )
-        config = configuration(merged(stored, changes), str(run.config))
+        tree = parse(run.config.read_text(encoding="utf-8"), str(run.config))
+        stored = configuration(tree, str(run.config))
+        config = configuration(merged(tree, overrides(settings)), str(run.config))
     if data is not None:
         config = _with_data(config, Path(data).expanduser())
     if skip_bad:
         if config.data.name != "folder":
             raise RequestError(f"--skip-bad is for image folders, and the data is '{config.data.name}'")
         config = _with_data_options(config, "folder", {**config.data.options, "skip_bad": True})
+    if run is not None:
+        _refuse_change(run, stored, config)
     return config
+
+
+def _refuse_change(run: "Run", stored: "Config", wanted: "Config") -> None:
+    """What a run is cannot change half-way: only how long and how fast it trains, and where its data lie."""
+    from hgfctl.engine.assembly import with_defaults
+
+    before, after = (_flat(with_defaults(config).model_dump(mode="json")) for config in (stored, wanted))
+    for key in after:
+        movable = key.startswith(("train.", "sample.")) or key in ("data.path", "data.skip_bad")
+        if (not movable or key == "train.batch") and before.get(key) != after[key]:
+            raise RequestError(
+                f"{run.folder} is being resumed: {key} is {before.get(key)} there and cannot become {after[key]};\n"
+                "train a new run (without --resume), or leave it as it is"
+            )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _with_data(config: "Config", path: Path) -> "Config":

@@ -1,13 +1,14 @@
 """How good are generated digits? Against scikit-learn's held-out scans, at several budgets.
 
-    python tests/benchmarks/digits.py RUN [RUN ...] [--nfe 5 10 20 35] [--num 1000] [--seeds 0 10000 20000]
+    python tests/benchmarks/digits.py RUN [RUN ...] [--nfe 5 10 20 35] [--num 1438] [--seeds 0 10000 20000]
 
 For each run, budget and seed:
 
     label     share of the digits that a support vector classifier (gamma = 0.001), fitted on the real training digits
               (pixels 0 ... 16), labels as they were asked for
     frechet   Frechet distance in pixel space (0 ... 16) to the held-out digits; and how many times that of the real
-              training digits to the held-out ones
+              training digits to the held-out ones. It falls with the number of digits (1/N), so as many are
+              generated as there are real training digits: 1,438
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--nfe", nargs="+", type=int, default=[5, 10, 20, 35])
-    parser.add_argument("--num", type=int, default=1000)
+    parser.add_argument("--num", type=int, default=1438)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 10_000, 20_000])
     parser.add_argument("--sampler", default="auto")
     parser.add_argument("--grid", default="auto")

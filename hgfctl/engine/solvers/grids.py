@@ -15,7 +15,8 @@ from hgfctl.engine.flows.flow import Flow
 Grid = Callable[[Flow, int], Tensor]
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
-"""Noise levels between which the sigma grids run, for data of scale 0.5 (Karras et al. 2022); they scale with sd."""
+"""Noise levels between which the sigma grids run, for data of scale 0.5 (Karras et al. 2022); they scale with sd.
+No grid begins above the flow's own noise at T, which walls keep finite."""
 
 
 def uniform(flow: Flow, steps: int) -> Tensor:
@@ -70,7 +71,9 @@ def sigmoid(flow: Flow, steps: int) -> Tensor:
 
 def _from_sigma(flow: Flow, steps: int, scale: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
     """steps noise levels, evenly spaced on a scale, then 0; the first of them becomes T, where the prior is."""
-    ends = scale(torch.tensor([SIGMA_MAX, SIGMA_MIN], dtype=torch.float64) * (flow.sd / 0.5))
+    most = flow.sigma(torch.tensor(flow.T, dtype=torch.float64))
+    ends = torch.tensor([SIGMA_MAX, SIGMA_MIN], dtype=torch.float64) * (flow.sd / 0.5)
+    ends = scale(ends.clamp(max=most))
     fractions = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
     times = flow.time(back(ends[0] + fractions * (ends[1] - ends[0])))
     times[0] = flow.T

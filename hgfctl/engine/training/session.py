@@ -16,6 +16,7 @@ from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import NotFinite, Trainer
+from hgfctl.errors import RequestError
 from hgfctl.runs import Run
 
 SAMPLE_GRID = 64
@@ -82,14 +83,23 @@ class Session:
 
         Args:
             on_damage: told about each file that is passed over.
+
+        Raises:
+            RequestError: the data are of another shape or have other classes than those of the run.
         """
         for step in self.run.resumable_steps():
             try:
-                checkpoints.load(self.run.checkpoint(step))
+                _, made = checkpoints.load(self.run.checkpoint(step))
                 tensors, description = checkpoints.load(self.run.state(step))
             except checkpoints.Damaged as damage:
                 on_damage(str(damage))
                 continue
+            now = self.description()
+            for key in ("shape", "classes"):
+                if made[key] != now[key]:
+                    raise RequestError(
+                        f"{self.run.folder} was trained on data with {key} {made[key]}, and these have {now[key]}"
+                    )
             self.trainer.restore(tensors, step)
             self.seconds = description["seconds"]
             self._loss_sum, self._loss_count = description["loss_sum"], description["loss_count"]
