@@ -68,7 +68,7 @@ def test_any_plain_value_survives_a_setting(key: str, value: float) -> None:
         (["train.batch=many"], "train.batch: .*integer.*'many'"),
         (["train.batch=0"], "train.batch: .*greater than 0"),
         (["train.lr=-1"], "train.lr: .*greater than 0"),
-        (["train.accumulate=3"], "accumulate 3 does not divide batch 256"),
+        (["train.accumulate=3"], "accumulate 3 does not divide batch 64"),
         (["train.batch"], "key=value"),
         (["=3"], "key=value"),
         (["train.batch=[1,"], "--set train.batch=.*line 1, column"),

@@ -85,8 +85,8 @@ def trajectories(
         raise RequestError(
             f"trajectories are drawn for flows in the plane, and this one has items of shape {sampler.shape}"
         )
-    positions = torch.stack(list(sampler.trajectory(torch.arange(seed, seed + num)))).cpu()
-    course = Course(positions, sampler.plan.times, sampler.hvp)
+    positions = torch.stack(list(sampler.trajectory(torch.arange(seed, seed + num))))
+    course = Course(positions, sampler.plan.times, sampler.velocity, sampler.hvp.flow.walls)
     base = out.with_suffix("") if out and out.suffix in (".png", ".gif") else out or folder / f"{stem}-trajectories"
     files = [base.with_name(base.name + ".png"), base.with_name(base.name + ".gif")]
     panels(course).save(files[0])

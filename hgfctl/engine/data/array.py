@@ -1,6 +1,7 @@
 """NumPy arrays as data: what `hgfctl sample` writes, and what users save themselves."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def _read(file: Path) -> dict[str, np.ndarray]:
             return {"images" if content.dtype == np.uint8 else "samples": content}
         with content:
             return {name: content[name] for name in content.files if name in ("images", "samples", "labels")}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = "it holds Python objects, which are never loaded" if "allow_pickle" in str(error) else error
         raise RequestError(f"cannot read {file} as a NumPy file: {reason}") from None
 

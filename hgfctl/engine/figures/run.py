@@ -12,6 +12,7 @@ def run_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Picture:
     title: of the figure.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     images = [row["images"] for row in rows]
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -19,11 +20,13 @@ def run_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Picture:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     above.plot(images, [row["loss"] for row in rows], color="C0", linewidth=1)
     above.set(ylabel="loss", yscale="log")
+    above.yaxis.set_major_formatter(ScalarFormatter())
+    above.yaxis.set_minor_formatter(ScalarFormatter())
     rate = above.twinx()
     rate.plot(images, [row["lr"] for row in rows], color="C1", linewidth=1)
     rate.set_ylabel("learning rate", color="C1")
     rate.set_ylim(bottom=0)
-    below.plot(images, [row["images_per_second"] for row in rows], color="C2", linewidth=1)
-    below.set(xlabel="images seen", ylabel="images/s")
-    below.set_ylim(bottom=0)
+    pace = [row["images_per_second"] for row in rows]
+    below.plot(images, pace, color="C2", linewidth=1)
+    below.set(xlabel="images seen", ylabel="images/s", ylim=(0, 1.15 * max(pace)))
     return from_figure(figure)

@@ -12,10 +12,22 @@ from hgfctl.engine.figures.picture import Picture, from_figure, from_image
 SMALLEST_TILE = 32
 """Pixels; smaller images are enlarged by a whole factor, so that they can be seen and stay exact."""
 
+GAP, GAP_GREY = 2, 64
+"""Between tiles: pixels and their level."""
+
 
 def samples_figure(x: Tensor, labels: Tensor | None = None) -> Picture:
-    """x (N, C, H, W) images in [-1, 1] or (N, d) vectors; labels (N,) colour vectors, and order nothing."""
-    return images_grid(to_bytes(x)) if x.ndim == 4 else scatter(x.numpy(), labels)
+    """x (N, C, H, W) images in [-1, 1] or (N, d) vectors; labels (N,) colour vectors, or make a class a column."""
+    if x.ndim != 4:
+        return scatter(x.numpy(), labels)
+    return images_grid(to_bytes(x), None if labels is None else _period(labels))
+
+
+def _period(labels: Tensor) -> int | None:
+    """After how many items the classes repeat, as the sampler's do; None when they do not, or the row would be long."""
+    count = len(labels.unique())
+    cycled = 1 < count <= 16 and count < len(labels) and bool((labels[count:] == labels[:-count]).all())
+    return count if cycled else None
 
 
 def to_bytes(x: Tensor) -> np.ndarray:
@@ -23,17 +35,18 @@ def to_bytes(x: Tensor) -> np.ndarray:
     return ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def images_grid(images: np.ndarray) -> Picture:
-    """(N, H, W, C) uint8, row by row in a grid as square as it can be, wider than high."""
-    count, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    grid = np.zeros((rows * columns, height, width, channels), np.uint8)
-    grid[:count] = images
-    grid = grid.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    grid = grid.reshape(rows * height, columns * width, channels)
+def images_grid(images: np.ndarray, columns: int | None = None) -> Picture:
+    """(N, H, W, C) uint8, row by row; as square as it can be, wider than high, unless `columns` says otherwise."""
+    count, height, _, channels = images.shape
     factor = math.ceil(SMALLEST_TILE / height)
-    grid = grid.repeat(factor, 0).repeat(factor, 1)
+    tiles = images.repeat(factor, 1).repeat(factor, 2)
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    height, width = tiles.shape[1] + GAP, tiles.shape[2] + GAP
+    grid = np.full((rows * height - GAP, columns * width - GAP, channels), GAP_GREY, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * height, i % columns * width
+        grid[top : top + height - GAP, left : left + width - GAP] = tile
     return from_image(Image.fromarray(grid.squeeze(-1) if channels == 1 else grid))
 
 

@@ -69,6 +69,11 @@ class Flow(ABC):
         """The point that coordinates are measured from before they enter a network."""
         return 0.0
 
+    @property
+    def walls(self) -> tuple[float, float] | None:
+        """(lo, hi) of the box [lo, hi]^d that positions are confined to; None without."""
+        return None
+
     @abstractmethod
     def force(self, x: Tensor, t: Tensor) -> Tensor:
         """F(x, t): (B, *D), times -> (B, *D)."""

@@ -46,6 +46,10 @@ class Reflection(Flow):
         return (self.lo + self.hi) / 2
 
     @property
+    def walls(self) -> tuple[float, float]:
+        return self.lo, self.hi
+
+    @property
     def velocity_law(self) -> GaussianVelocity:
         return GaussianVelocity(1.0)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -42,6 +43,11 @@ class Sampler:
         return torch.cat([prior.sample((1, *self.shape), generator(seed, "prior")) for seed in seeds.tolist()])
 
     @torch.no_grad()
+    def velocity(self, x: Tensor, t: float | Tensor, labels: Tensor | None = None) -> Tensor:
+        """V(x, t) of the trained HVP: x (B, *shape) and labels (B,) on its device, t () or (B,) on any."""
+        return self.hvp(x, as_times(t, x), labels)
+
+    @torch.no_grad()
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
         """Positions at the times of the plan, (B, *shape) each; the last one is the sample."""
         device = next(self.hvp.parameters()).device
@@ -50,10 +56,8 @@ class Sampler:
         start = self.start(seeds)
         start = start.float().to(device) if device.type == "mps" else start.to(device)
 
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            return self.hvp(x, as_times(t, x), labels)
-
         times = as_times(self.plan.times, start)
+        velocity = partial(self.velocity, labels=labels)
         yield from self.plan.solver.trajectory(velocity, self.hvp.flow, start, times)
 
     def batches(self, seeds: Tensor, batch: int, wanted: Sequence[int] = ()) -> Iterator[Batch]:
