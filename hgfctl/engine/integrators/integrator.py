@@ -22,7 +22,8 @@ class Integrator(ABC):
         Args:
             force: the force field.
             start: (x, v) at times[0], both (B, *D); every state keeps their type.
-            times: (N + 1,), float64, increasing or decreasing: times.flip(0) flies back.
+            times: (N + 1,), float64, increasing or decreasing: times.flip(0) flies back. Splittings also take
+                (N + 1, B), times of each item's own.
         """
 
     def integrate(self, force: Force, start: State, times: Tensor) -> State:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, as_times
+from hgfctl.engine.flows.flow import State, as_times, over
 from hgfctl.engine.integrators.integrator import Force, Integrator
 
 
@@ -37,12 +37,13 @@ class Splitting(Integrator):
         yield start
         (x, v), times = start, as_times(times, start.x)
         acceleration = force(x, times[0])
-        for t, h in zip(times[:-1], times.diff(), strict=True):
-            v = v + self.kicks[0] * h * acceleration
+        for t, h in zip(times[:-1], times.diff(dim=0), strict=True):
+            length = over(h, x).to(x.dtype)
+            v = v + self.kicks[0] * length * acceleration
             for drift, kick in zip(self.drifts, self.kicks[1:], strict=True):
-                x, t = x + drift * h * v, t + drift * h
+                x, t = x + drift * length * v, t + drift * h
                 acceleration = force(x, t)
-                v = v + kick * h * acceleration
+                v = v + kick * length * acceleration
             yield State(x, v)
 
 

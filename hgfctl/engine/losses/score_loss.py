@@ -1,0 +1,20 @@
+"""What score losses share: loss(field, x0, labels, rng) gives one number an item, (B,)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+Field = Callable[[Tensor, Tensor | None], Tensor]
+"""A score model F(x, labels): x (B, *D), labels (B,) or None -> (B, *D)."""
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of each item: (B, *D), (B, *D) -> (B,)."""
+    return (a * b).flatten(1).sum(1)
+
+
+def noise_like(x: Tensor, rng: Generator) -> Tensor:
+    """Standard normal noise of the shape, type and device of x; drawn on the CPU, so it is the same on every device."""
+    dtype = x.dtype if x.dtype == torch.float64 else torch.float32
+    return torch.randn(x.shape, generator=rng, dtype=dtype).to(x)

@@ -1,0 +1,50 @@
+"""Score models: F(x), an estimate of grad log pi(x), from any network of the room."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Score(nn.Module):
+    """A free vector field, or the gradient of an energy.
+
+        free            F(x) = N(u) / sd,                                  u = x / sd
+        conservative    F(x) = -grad_x E(u),    E(u) = |u - N(u)|^2 / 2    (Salimans and Ho 2021, EBLR workshop)
+
+    The second is a gradient whatever the weights are, and costs a backward pass through N for every evaluation.
+
+    Args:
+        network: N(x, noise, labels), see `hgfctl.engine.models`; noise is 0, there is none.
+        sd: root mean square of the data per coordinate.
+        conservative: which.
+    """
+
+    def __init__(self, network: nn.Module, sd: float, conservative: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.sd = sd
+        self.conservative = conservative
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """x (B, *D), labels (B,) or None -> (B, *D) in the type of x; differentiable in x and in the weights."""
+        if not self.conservative:
+            return self._network(x, labels) / self.sd
+        differentiable = torch.is_grad_enabled()
+        with torch.enable_grad():
+            here = x if x.requires_grad else x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy(here, labels).sum(), here, create_graph=differentiable)
+        return -gradient
+
+    def energy(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """E(x) up to a constant, in nats: (B, *D) -> (B,). Of conservative models only.
+
+        Raises:
+            ValueError: the field is free, and has no energy.
+        """
+        if not self.conservative:
+            raise ValueError("a free vector field has no energy")
+        return 0.5 * (x / self.sd - self._network(x, labels)).square().flatten(1).sum(1)
+
+    def _network(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        dtype = next(self.network.parameters()).dtype
+        u = (x / self.sd).to(dtype)
+        return self.network(u, u.new_zeros(len(u)), labels).to(x.dtype)
