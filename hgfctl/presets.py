@@ -96,6 +96,10 @@ class SampleSection(_Section):
     nfe: PositiveInt = 35
     sampler: str = "auto"
     grid: str = "auto"
+    step: PositiveFloat = 0.1
+    """Of hmc, which samples scores: leapfrog step, in units of the data's root mean square."""
+    flight: PositiveFloat = 1.5
+    """Of hmc: length of a flight, in the same unit."""
 
 
 class Config(_Section):
@@ -104,7 +108,9 @@ class Config(_Section):
     preset: str
     description: str = ""
     data: Component
-    flow: Component
+    model: Component = Component(name="hvp")
+    flow: Component | None = None
+    """Of an HVP; a score has none."""
     network: Component
     loss: Component = Component(name="hvp")
     times: Component = Component(name="log-normal")
@@ -112,10 +118,10 @@ class Config(_Section):
     sample: SampleSection = SampleSection()
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
 
 
-COMPONENTS = ("data", "flow", "network", "loss", "times")
+COMPONENTS = ("data", "model", "flow", "network", "loss", "times")
 
 
 def names() -> list[str]:

@@ -38,13 +38,18 @@ class Registry(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
+    def asks_for(self, name: str, parameter: str) -> bool:
+        """Whether a component's constructor has this parameter."""
+        return parameter in inspect.signature(self[name]).parameters
+
     def options(self, name: str, given: Mapping[str, Any], supplied: tuple[str, ...] = ()) -> dict[str, Any]:
         """All options of a component, as plain YAML values: those given, checked, and the defaults of the rest.
 
         Args:
             name: a name of this registry.
             given: option -> value, as a preset holds them.
-            supplied: constructor parameters that the engine fills in itself (a shape, a flow); not options.
+            supplied: constructor parameters that the engine fills in itself (a shape, a flow) where the component has
+                them; not options.
 
         Raises:
             RequestError: an unknown option, or a value that its annotation does not admit.
@@ -73,14 +78,15 @@ class Registry(Mapping[str, Any]):
             raise RequestError(first_problem(error, prefix=f"{self.kind}.")) from None
 
     def build(self, name: str, given: Mapping[str, Any], **supplied: Any) -> Any:
-        """The component itself, from a preset's options and from what the engine supplies.
+        """The component itself, from a preset's options and from what its constructor asks of what the engine supplies.
 
         Raises:
             RequestError: see `options`; also when the component refuses its values (ValueError).
         """
         options = self._checked(name, given, tuple(supplied)).model_dump()
+        asked = {key: value for key, value in supplied.items() if self.asks_for(name, key)}
         try:
-            return self[name](**options, **supplied)
+            return self[name](**options, **asked)
         except ValueError as error:
             raise RequestError(f"{self.kind} {name}: {error}") from None
 

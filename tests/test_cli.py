@@ -399,3 +399,113 @@ def test_sampling_memory_does_not_grow_with_the_number(ring: Path, tmp_path: Pat
         assert archive.testzip() is None
     assert np.load(tmp_path / "many.npz")["samples"].shape == (120_000, 2)
     assert peaks[1] - peaks[0] < 15_000  # KiB
+
+
+TINY_SCORE = [
+    "--preset", "gmm-hsm", "--set", "network.width=16", "--set", "train.images=4000", "--set", "train.batch=100",
+    "--set", "train.save_every=2000", "--times", "0.1", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def score(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("score")
+    done = subprocess.run(
+        [sys.executable, "-m", "hgfctl", "score-match", *TINY_SCORE, "--json"],
+        capture_output=True, text=True, cwd=folder, check=True,
+    )  # fmt: skip
+    facts = json.loads(done.stdout)
+    (row,) = facts["results"]
+    assert row.keys() >= {"method", "esm_relative_error", "esm", "hsd", "seconds", "steps", "parameters"}
+    assert (row["method"], row["steps"], facts["step"]) == ("hsm", 40, 40)
+    assert 0 < row["esm_relative_error"] < 2
+    assert row["hsd"][0]["how"] == "exact"
+    assert 0 < row["hsd"][0]["hsd"] < 1.1 * 0.1**2 * row["esm"]
+    return folder / facts["run"]
+
+
+def test_a_score_is_measured_again_to_the_same_digits(hgfctl: Run, score: Path) -> None:
+    once, again = (
+        json.loads(hgfctl("score-match", "--evaluate", str(score), "--times", "0.1,0.3", "--json").stdout)["results"][0]
+        for _ in range(2)
+    )
+    assert [h["t"] for h in once["hsd"]] == [0.1, 0.3]
+    for key in ("esm", "esm_relative_error", "hsd", "parameters", "steps"):
+        assert once[key] == again[key]
+    assert once["parameters"] == 2 * 16 + 16 + 16 * 16 + 16 + 16 * 2 + 2
+
+
+def test_a_score_and_its_critic_resume_to_the_same_bits(hgfctl: Run, score: Path, tmp_path: Path) -> None:
+    run = tmp_path / hgfctl("score-match", *TINY_SCORE).stdout.strip()
+    for kind in ("checkpoints", "state"):
+        (run / kind / "step-00000040.safetensors").unlink()
+    done = hgfctl("score-match", *TINY_SCORE, "--resume", "auto")
+    assert "at step 20" in done.stderr
+    for kind in ("checkpoints", "state"):
+        name = f"{kind}/step-00000040.safetensors"
+        a, b = load_file(run / name), load_file(score / name)
+        assert a.keys() == b.keys()
+        assert all(bool((a[key] == b[key]).all()) for key in a)
+    assert any(key.startswith("network.loss.critic.") for key in load_file(run / "state/step-00000040.safetensors"))
+
+
+def test_a_score_is_sampled_on_its_budget(hgfctl: Run, score: Path, tmp_path: Path) -> None:
+    facts = json.loads(hgfctl("sample", str(score), "--nfe", "40", "--num", "50", "--out", "x.npz", "--json").stdout)
+    assert (facts["sampler"], facts["grid"], facts["nfe"]) == ("hmc", None, 32)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["samples"].shape == (50, 2)
+        assert np.isfinite(arrays["samples"]).all()
+    _is_clear(hgfctl("sample", str(score), "--nfe", "10", status=2), "--nfe 10 is too few")
+
+
+def test_losses_are_compared_in_one_table(hgfctl: Run, tmp_path: Path) -> None:
+    compared = ("score-match", *TINY_SCORE, "--compare", "dsm,hsm-galerkin", "--seeds", "2")
+    lines = hgfctl(*compared).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["loss", "dsm", "hsm-galerkin"]
+    assert all("±" in line for line in lines[1:])
+    rows = json.loads(hgfctl(*compared, "--json").stdout)["results"]
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        ("dsm", 0), ("dsm", 1), ("hsm-galerkin", 0), ("hsm-galerkin", 1)
+    ]  # fmt: skip
+    assert rows[0]["esm"] != rows[1]["esm"]
+    assert not (tmp_path / "runs").exists()
+    timed = json.loads(hgfctl("score-match", *TINY_SCORE, "--compare", "dsm", "--seconds", "1", "--json").stdout)
+    assert 0.2 < timed["results"][0]["seconds"] < 5
+
+
+def test_where_the_score_is_unknown_only_the_discrepancy_is_told(hgfctl: Run) -> None:
+    done = hgfctl("score-match", *TINY_SCORE, "--set", "data=checkerboard", "--set", "loss=dsm", "--json")
+    assert "not known: HSD only" in done.stderr
+    (row,) = json.loads(done.stdout)["results"]
+    assert row["esm"] is None
+    assert row["hsd"][0]["how"] == "critic"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "ring-oscillation"], "train it with `hgfctl train`"),
+        (["--preset", "gmm-hsm", "--compare", "dsm,dms"], "did you mean 'dsm'"),
+        (["--preset", "gmm-hsm", "--compare", "hvp"], "does not train model 'score'"),
+        (["--preset", "gmm-hsm", "--times", "0.1,x"], "--times 0.1,x"),
+        (["--preset", "gmm-hsm", "--seeds", "3"], "go with --compare"),
+        (["--preset", "gmm-hsm", "--compare", "dsm", "--seconds", "0"], "--seconds"),
+        (["--preset", "gmm-hsm", "--set", "loss.sigma=1"], "unknown option 'loss.sigma'"),
+        (["--preset", "gmm-hsm", "--set", "flow=diffusion"], "a score has none"),
+        (["--preset", "gmm-hsm", "--set", "data=checkerboard", "--set", "loss=esm"], "needs the true score"),
+        (["--preset", "gmm-hsm", "--evaluate", "x"], "--evaluate measures a checkpoint"),
+        (["--evaluate", "nowhere"], "no such checkpoint"),
+        ([], "which preset?"),
+    ],
+)
+def test_wrong_requests_for_scores_are_clear(hgfctl: Run, tmp_path: Path, arguments: list[str], words: str) -> None:
+    _is_clear(hgfctl("score-match", *arguments, status=2), words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_goes_to_the_command_that_takes_it(hgfctl: Run, score: Path, ring: Path) -> None:
+    _is_clear(hgfctl("train", "--preset", "gmm-hsm", status=2), "hgfctl score-match")
+    _is_clear(hgfctl("visualize", "trajectories", str(score), status=2), "this is a score")
+    _is_clear(hgfctl("sample", str(score), "--sampler", "heun", status=2), "a score is sampled by hmc")
+    _is_clear(hgfctl("sample", str(score), "--grid", "rho", status=2), "has none")
+    _is_clear(hgfctl("score-match", "--evaluate", str(ring), status=2), "is an HVP, not a score")

@@ -8,16 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.data.mixture import GaussianMixture, gmm_mixture
 from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import INTEGRATORS
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
-from hgfctl.engine.losses.score_matching import DSM, ESM, ISM, SSM
-from hgfctl.engine.metrics.score_error import hsd_exact, liouville_hvp, score_error
+from hgfctl.engine.losses.score_matching import DSM, ESM, ISM, SSM, SSMVR
+from hgfctl.engine.metrics.hsd import hsd_by_critic, hsd_exact, liouville_hvp
+from hgfctl.engine.metrics.score_error import score_error
 from hgfctl.engine.models.mlp import MLP
 from hgfctl.engine.models.perceptron import Perceptron
 from hgfctl.engine.models.score import Score
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.solvers.hmc import HMCSampler
+from hgfctl.errors import RequestError
 
 SLOPE = torch.tensor([[-1.3, 0.4], [0.1, -0.7]], dtype=torch.float64)
 COVARIANCE = torch.tensor([[0.8, 0.2], [0.2, 0.5]], dtype=torch.float64)
@@ -45,7 +49,7 @@ ESTIMATORS: dict[str, tuple[Callable[..., Tensor], Tensor]] = {
     "dsm": (DSM(sigma=0.3), NOISED),
     "dsm antithetic": (DSM(sigma=0.3, antithetic=True), NOISED),
     "ssm": (SSM(), COVARIANCE),
-    "ssm-vr": (SSM(variance_reduced=True), COVARIANCE),
+    "ssm-vr": (SSMVR(), COVARIANCE),
     "ism": (ISM(), COVARIANCE),
 }
 
@@ -103,11 +107,16 @@ def test_galerkin_rests_at_the_score_and_pulls_towards_it(antithetic: bool) -> N
     torch.testing.assert_close(pull(score + off), explicit, rtol=0.1, atol=noise + 0.05)
 
 
-def critic(flow_slope: Tensor, t: float) -> Tensor:
-    """V(x, t) = K x in closed form for F(x) = A x, x0 ~ N(0, C): K = C_vx C_xx^-1 of the linear flow."""
+def moments(slope: Tensor, t: float) -> Tensor:
+    """Covariance of (x_t, v_t), (4, 4), for F(x) = A x and x0 ~ N(0, C), in closed form."""
     zero, one = torch.zeros(2, 2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
-    move = torch.matrix_exp(t * torch.cat([torch.cat([zero, one], 1), torch.cat([flow_slope, zero], 1)]))
-    spread = move @ torch.block_diag(COVARIANCE, one) @ move.T
+    move = torch.matrix_exp(t * torch.cat([torch.cat([zero, one], 1), torch.cat([slope, zero], 1)]))
+    return move @ torch.block_diag(COVARIANCE, one) @ move.T
+
+
+def critic(slope: Tensor, t: float) -> Tensor:
+    """V(x, t) = K x: K = C_vx C_xx^-1 of that flow."""
+    spread = moments(slope, t)
     return spread[2:, :2] @ torch.linalg.inv(spread[:2, :2])
 
 
@@ -136,10 +145,7 @@ def test_the_game_at_its_best_critic_is_the_discrepancy(form: str, adjoint: str)
     game(field, x0, None, rng).mean().backward()
 
     def discrepancy(slope: Tensor) -> float:
-        k = critic(slope, t)
-        zero, one = torch.zeros(2, 2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
-        move = torch.matrix_exp(t * torch.cat([torch.cat([zero, one], 1), torch.cat([slope, zero], 1)]))
-        xx = (move @ torch.block_diag(COVARIANCE, one) @ move.T)[:2, :2]
+        k, xx = critic(slope, t), moments(slope, t)[:2, :2]
         return float(torch.trace(k @ xx @ k.T)) / t**2
 
     rng = next(g for g in (generator(i, "game") for i in range(10_000)) if reaches(g, 40, x0))
@@ -197,7 +203,7 @@ def test_a_conservative_field_has_no_curl(conservative: bool) -> None:
     field = Score(Perceptron((3,), 0, width=16), sd=0.7, conservative=conservative).double()
     x = torch.randn(3, dtype=torch.float64)
     jacobian = torch.func.jacrev(lambda x: field(x.unsqueeze(0))[0])(x) if not conservative else _jacobian(field, x)
-    curl = float((jacobian - jacobian.T).abs().max())
+    curl = float((jacobian - jacobian.T).detach().abs().max())
     assert curl < 1e-12 if conservative else curl > 1e-3
 
 
@@ -272,9 +278,62 @@ def test_the_discrepancy_vanishes_at_the_score_and_tends_to_the_explicit_error()
     def wrong(x: Tensor, t: Tensor) -> Tensor:
         return density.score(x) + 0.5 * torch.tanh(x.flip(1))
 
-    esm = score_error(lambda x: wrong(x, x.new_zeros(())), density, x0).esm.value
+    esm = score_error(lambda x, _: wrong(x, x.new_zeros(())), density, x0).esm.value
     for t, closeness in ((0.1, 0.08), (0.05, 0.02), (0.01, 0.005)):
         assert hsd_exact(wrong, density, x0, v0, t, steps=4).value / t**2 == pytest.approx(esm, rel=closeness)
+
+
+def test_a_trained_critic_finds_the_discrepancy() -> None:
+    """In closed form: F(x) = A x, Gaussian data; at the score itself nothing is found."""
+    data = DensityData(GAUSSIAN)
+    for slope in (SLOPE, -torch.linalg.inv(COVARIANCE)):
+        t, matrix = 0.5, slope.float()
+        torch.manual_seed(0)
+        found = hsd_by_critic(lambda x, _, m=matrix: x @ m.T, data, Perceptron((2,), 0, width=32), 0.8, t, 8, fits=300)
+        k, spread = critic(slope, t), moments(slope, t)
+        expected = float(torch.trace(k @ spread[:2, :2] @ k.T))
+        assert found.value == pytest.approx(expected, rel=0.05, abs=2e-3)
+        assert 0 < found.error < 1e-2
+
+
+class Matrix(nn.Module):
+    """A network N(u) = A u."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(matrix.clone(), requires_grad=False)
+
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        return x @ self.matrix.T
+
+
+def test_hmc_samples_the_law_whose_score_it_is_given() -> None:
+    """And the leapfrog's bias is the stated one: variance larger by 1/(1 - (h/2s)^2) along an axis of deviation s."""
+    spreads, sd, step = torch.tensor([0.25, 0.64, 1.44], dtype=torch.float64), 0.8, 0.4
+    score = Score(Matrix(-torch.diag(sd**2 / spreads)), sd=sd)
+    sampler = HMCSampler((3,), 0, score, budget=200, step=step, flight=2.0)
+    assert (sampler.steps, sampler.flights, sampler.nfe) == (5, 33, 198)
+    (batch,) = sampler.batches(torch.arange(20_000), 20_000)
+    lengths = torch.linspace(0.8, 1.2, 201, dtype=torch.float64) * step * sd
+    # A flight of every length leaves its own bias; those of the last few are mixed.
+    bias = 1 / (1 - lengths.square().unsqueeze(1) / (4 * spreads))
+    found = batch.x.double().var(0) / spreads
+    assert bool((found > 0.97 * bias.min(0).values).all())
+    assert bool((found < 1.03 * bias.max(0).values).all())
+    assert float(found[0]) > 1.05
+    correlation = torch.corrcoef(batch.x.T.double())
+    assert float((correlation - torch.eye(3)).abs().max()) < 0.03
+    assert float(batch.x.mean(0).abs().max()) < 0.05
+
+
+def test_an_hmc_sample_depends_on_its_seed_alone() -> None:
+    score = Score(Perceptron((2,), 0, width=16), sd=0.7).double()
+    sampler = HMCSampler((2,), 0, score, budget=60)
+    (whole,) = sampler.batches(torch.arange(9), 9)
+    parts = torch.cat([part.x for part in sampler.batches(torch.arange(3, 9), 2)])
+    torch.testing.assert_close(parts, whole.x[3:], rtol=1e-5, atol=1e-6)
+    with pytest.raises(RequestError, match="16 evaluations a flight"):
+        HMCSampler((2,), 0, score, budget=15)
 
 
 def test_wrong_parameters_are_refused() -> None:

@@ -21,7 +21,7 @@ from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.engine.solvers.adams_bashforth import integration_weights
 from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.errors import RequestError
 
 FLOWS = {"diffusion": Diffusion(), "flow-matching": FlowMatching(), "oscillation": Oscillation()}
@@ -165,7 +165,7 @@ class _Elementwise(nn.Module):
 
 def test_an_item_depends_on_its_seed_alone() -> None:
     flow = Oscillation()
-    sampler = Sampler(HVP(_Elementwise(), flow).eval(), (4,), 3, plan(flow, 8))
+    sampler = FlowSampler((4,), 3, HVP(_Elementwise(), flow).eval(), plan(flow, 8))
     together = torch.cat([part.x for part in sampler.batches(torch.arange(5, 25), 20)])
     in_parts = torch.cat([part.x for part in sampler.batches(torch.arange(5, 25), 7)])
     alone = torch.cat([part.x for part in sampler.batches(torch.arange(11, 12), 1)])
@@ -174,6 +174,6 @@ def test_an_item_depends_on_its_seed_alone() -> None:
 
 
 def test_classes_go_by_the_seed() -> None:
-    sampler = Sampler(HVP(_Elementwise(), Oscillation()), (4,), 10, plan(Oscillation(), 8))
+    sampler = FlowSampler((4,), 10, HVP(_Elementwise(), Oscillation()), plan(Oscillation(), 8))
     assert sampler.labels(torch.arange(8, 13)).tolist() == [8, 9, 0, 1, 2]
     assert sampler.labels(torch.arange(4), [3, 5]).tolist() == [3, 5, 3, 5]

@@ -73,15 +73,15 @@ def test_the_gradient_of_parts_is_the_mean_of_their_gradients(accumulate: int) -
     size, gradient = 64 // accumulate, {}
     for i in range(accumulate):
         batch = reference.experiment.data.batch(i * size, size, 0)
-        loss = reference.experiment.loss(reference.hvp, batch.x, None, generator(0, "loss", 1, i)).mean()
+        loss = reference.experiment.loss(reference.model, batch.x, None, generator(0, "loss", 1, i)).mean()
         for (name, _), g in zip(
-            reference.hvp.named_parameters(),
-            torch.autograd.grad(loss, list(reference.hvp.parameters())),
+            reference.model.named_parameters(),
+            torch.autograd.grad(loss, list(reference.model.parameters())),
             strict=True,
         ):
             gradient[name] = gradient.get(name, 0) + g / accumulate
     parts.advance()
-    for name, p in parts.hvp.named_parameters():
+    for name, p in parts.model.named_parameters():
         assert p.grad is not None
         torch.testing.assert_close(p.grad, gradient[name], atol=1e-7, rtol=1e-5)
 
@@ -278,7 +278,7 @@ def test_run_folders_are_numbered(tmp_path: Path) -> None:
 
 def test_the_seed_is_in_the_first_weights() -> None:
     def first(config: Config) -> Tensor:
-        return next(experiment(config, CPU).hvp.parameters()).detach()
+        return next(experiment(config, CPU).model.parameters()).detach()
 
     assert torch.equal(first(load("ring-oscillation")), first(load("ring-oscillation")))
     assert not torch.equal(first(load("ring-oscillation")), first(load("ring-oscillation", ["train.seed=1"])))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hgfctl import __version__
-from hgfctl.cli import presets, sample, train, visualize
+from hgfctl.cli import presets, sample, score_match, train, visualize
 from hgfctl.errors import HgfctlError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def _options(
 
 
 app.command("train")(train.train)
+app.command("score-match")(score_match.score_match)
 app.command("sample")(sample.sample)
 app.add_typer(visualize.app, name="visualize")
 app.add_typer(presets.app, name="presets")

@@ -11,7 +11,7 @@ from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     from hgfctl.engine.assembly import Trained
-    from hgfctl.engine.solvers.plan import Plan
+    from hgfctl.engine.solvers.sampling import Sampler
 
 
 def sample(
@@ -28,7 +28,9 @@ def sample(
     classes: Annotated[
         str | None, typer.Option(metavar="3,5", help="Only these classes, in turn; all when left out.")
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim or dpm++2m.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim or dpm++2m; hmc for scores.")
+    ] = None,
     grid: Annotated[
         str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
     ] = None,
@@ -45,40 +47,35 @@ def sample(
     """Sample a trained flow on a budget of network evaluations; prints the path of the output."""
     import torch
 
-    from hgfctl.engine.assembly import trained
-    from hgfctl.engine.solvers.plan import plan
-    from hgfctl.engine.solvers.sampling import Sampler
+    from hgfctl.engine.assembly import sampler_of, trained
     from hgfctl.runs import checkpoint_file
     from hgfctl.sample_files import writing
 
     path = checkpoint_file(console.argument_path(checkpoint))
     model = trained(path, console.device(device))
-    default = model.config.sample
-    schedule = plan(model.hvp.flow, nfe or default.nfe, sampler or default.sampler, grid or default.grid)
+    engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, sampler, grid)
     wanted = _classes(classes, model.classes)
-    output = out or _default_output(model, schedule, seed, num)
-    engine = Sampler(model.hvp, model.shape, model.classes, schedule)
+    output = out or _default_output(model, engine, seed, num)
     seeds = torch.arange(seed, seed + num)
     began = time.monotonic()
     with (
         writing(output, model.shape, seeds, engine.labels(seeds, wanted)) as write,
         console.progress() as bar,
     ):
-        task = bar.add_task(f"{schedule.solver.name}, {schedule.nfe} evaluations", total=num)
+        task = bar.add_task(f"{engine.method}, {engine.nfe} evaluations", total=num)
         for part in engine.batches(seeds, batch, wanted):
             write(part.x)
             bar.advance(task, len(part.x))
     seconds = time.monotonic() - began
-    console.note(
-        f"{num} samples, {schedule.solver.name} on {schedule.grid}, {schedule.nfe} evaluations each, {seconds:.1f} s"
-    )
+    method = engine.method + (f" on {engine.grid}" if engine.grid else "")
+    console.note(f"{num} samples, {method}, {engine.nfe} evaluations each, {seconds:.1f} s")
     facts = {
         "output": str(output),
         "num": num,
         "shape": list(model.shape),
-        "nfe": schedule.nfe,
-        "sampler": schedule.solver.name,
-        "grid": schedule.grid,
+        "nfe": engine.nfe,
+        "sampler": engine.method,
+        "grid": engine.grid,
         "seed": seed,
         "seconds": round(seconds, 3),
         "images_per_second": round(num / seconds, 1),
@@ -102,11 +99,11 @@ def _classes(text: str | None, count: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _default_output(model: "Trained", schedule: "Plan", seed: int, num: int) -> Path:
+def _default_output(model: "Trained", engine: "Sampler", seed: int, num: int) -> Path:
     """Below the run, or beside a checkpoint that lies in none."""
     from hgfctl.runs import run_of
 
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent
-    name = f"{model.path.stem}-{schedule.solver.name}-nfe{schedule.nfe}-seed{seed}-num{num}.npz"
+    name = f"{model.path.stem}-{engine.method}-nfe{engine.nfe}-seed{seed}-num{num}.npz"
     return folder / name

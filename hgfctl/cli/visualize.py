@@ -51,7 +51,8 @@ def samples(
         from hgfctl.engine.data.array import array
 
         batch = array(str(path)).all()
-        x, labels = batch.x[:num], None if batch.labels is None else batch.labels[:num]
+        count = num or (64 if batch.x.ndim == 4 else 2000)
+        x, labels = batch.x[:count], None if batch.labels is None else batch.labels[:count]
         target = out or path.with_suffix(".png")
     else:
         sampler, folder, stem = _sampler(path, nfe, device)
@@ -79,8 +80,11 @@ def trajectories(
     import torch
 
     from hgfctl.engine.figures.trajectories import Course, animation, panels
+    from hgfctl.engine.solvers.sampling import FlowSampler
 
     sampler, folder, stem = _sampler(console.argument_path(source), nfe, device)
+    if not isinstance(sampler, FlowSampler):
+        raise RequestError("trajectories are drawn for flows, and this is a score")
     if sampler.shape != (2,):
         raise RequestError(
             f"trajectories are drawn for flows in the plane, and this one has items of shape {sampler.shape}"
@@ -115,18 +119,14 @@ def run(
 
 def _sampler(path: Path, nfe: int | None, device: str) -> "tuple[Sampler, Path, str]":
     """A sampler for a checkpoint, the folder where its pictures belong, and the first part of their names."""
-    from hgfctl.engine.assembly import trained
-    from hgfctl.engine.solvers.plan import plan
-    from hgfctl.engine.solvers.sampling import Sampler
+    from hgfctl.engine.assembly import sampler_of, trained
     from hgfctl.runs import checkpoint_file, run_of
 
     file = checkpoint_file(path)
     model = trained(file, console.device(device))
-    default = model.config.sample
-    schedule = plan(model.hvp.flow, nfe or default.nfe, default.sampler, default.grid)
     home = run_of(file)
     return (
-        Sampler(model.hvp, model.shape, model.classes, schedule),
+        sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe),
         home.samples if home else file.parent,
         file.stem,
     )

@@ -5,18 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from hgfctl import checkpoints
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
+from hgfctl.engine.data.density import DensityData, ExactDensity
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.losses import LOSSES, TIMES
-from hgfctl.engine.losses.hvp_regression import HVPRegression
-from hgfctl.engine.models import NETWORKS
+from hgfctl.engine.losses.loss import Loss
+from hgfctl.engine.models import MODELS, NETWORKS
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.score import Score
+from hgfctl.engine.solvers.hmc import HMCSampler
+from hgfctl.engine.solvers.plan import plan
+from hgfctl.engine.solvers.sampling import FlowSampler, Sampler
 from hgfctl.errors import RequestError
-from hgfctl.presets import COMPONENTS, Component, Config, configuration
+from hgfctl.presets import COMPONENTS, Component, Config, SampleSection, configuration
 from hgfctl.registry import Registry
 
 
@@ -27,14 +33,14 @@ class Experiment:
     Args:
         config: with all defaults filled in and what was measured of the data.
         data: where x0 comes from.
-        hvp: the predictor, freshly initialised from the seed.
-        loss: what is minimised.
+        model: the HVP or score, freshly initialised from the seed.
+        loss: what is minimised; where it is a module, with weights of its own.
     """
 
     config: Config
     data: DataSet
-    hvp: HVP
-    loss: HVPRegression
+    model: HVP | Score
+    loss: Loss
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Trained:
     Args:
         path: of the file.
         config: of the run that made it.
-        hvp: with the EMA weights, in evaluation mode.
+        model: HVP or score with the EMA weights, in evaluation mode.
         shape: of an item.
         classes: number of classes; 0 for none.
         step, images: how far training had come.
@@ -52,11 +58,33 @@ class Trained:
 
     path: Path
     config: Config
-    hvp: HVP
+    model: HVP | Score
     shape: tuple[int, ...]
     classes: int
     step: int
     images: int
+
+    @property
+    def hvp(self) -> HVP:
+        """The model, which must be an HVP.
+
+        Raises:
+            RequestError: it is a score.
+        """
+        if not isinstance(self.model, HVP):
+            raise RequestError(f"{self.path} is a score, not an HVP; `score-match --evaluate` and `sample` take it")
+        return self.model
+
+    @property
+    def score(self) -> Score:
+        """The model, which must be a score.
+
+        Raises:
+            RequestError: it is an HVP.
+        """
+        if not isinstance(self.model, Score):
+            raise RequestError(f"{self.path} is an HVP, not a score; `hgfctl sample` and `visualize` take it")
+        return self.model
 
 
 def experiment(config: Config, device: torch.device) -> Experiment:
@@ -65,26 +93,30 @@ def experiment(config: Config, device: torch.device) -> Experiment:
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
     """
-    data: DataSet = DATA.build(config.data.name, config.data.options)
-    if "sd" not in config.flow.options:
-        config = _with_option(config, "flow", "sd", round(data.root_mean_square(), 6))
+    data = data_of(config)
+    scaled = "flow" if config.model.name == "hvp" else "model"
+    component: Component | None = getattr(config, scaled)
+    if component is not None and "sd" not in component.options:
+        config = _with_option(config, scaled, "sd", round(data.root_mean_square(), 6))
     config = with_defaults(config)
     torch.manual_seed(config.train.seed)
-    hvp = _hvp(config, data.shape, data.classes)
-    times = TIMES.build(config.times.name, config.times.options)
-    loss = LOSSES.build(config.loss.name, config.loss.options, times=times)
-    return Experiment(config, data, hvp.to(device), loss)
+    model = _model(config, data.shape, data.classes).to(device)
+    loss = _loss(config, data)
+    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss)
 
 
 def with_defaults(config: Config) -> Config:
     """The same with every option of every component written out, and the durations that follow from others.
 
     Raises:
-        RequestError: an unknown name or option, or a wrong value.
+        RequestError: an unknown name or option, a wrong value, or a loss that does not train the model.
     """
+    _check_fit(config)
     for place in COMPONENTS:
         registry, supplied = _REGISTRIES[place]
-        component: Component = getattr(config, place)
+        component: Component | None = getattr(config, place)
+        if component is None:
+            continue
         options = registry.options(component.name, component.options, supplied)
         config = config.model_copy(update={place: Component(name=component.name, options=options)})
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
@@ -101,15 +133,15 @@ def trained(path: Path, device: torch.device) -> Trained:
         checkpoints.Damaged: truncated or altered.
     """
     tensors, description = checkpoints.load(path)
-    if description.get("kind") != "hvp":
-        raise RequestError(f"{path} is not a checkpoint of an HVP, but of kind {description.get('kind')!r}")
+    if description.get("kind") not in MODELS:
+        raise RequestError(f"{path} is not a checkpoint of a model, but of kind {description.get('kind')!r}")
     config = configuration(description["config"], str(path))
-    hvp = _hvp(config, tuple(description["shape"]), description["classes"])
-    hvp.network.load_state_dict(tensors)
+    model = _model(config, tuple(description["shape"]), description["classes"])
+    model.network.load_state_dict(tensors)
     return Trained(
         path=path,
         config=config,
-        hvp=hvp.to(device).eval().requires_grad_(False),
+        model=model.to(device).eval().requires_grad_(False),
         shape=tuple(description["shape"]),
         classes=description["classes"],
         step=description["step"],
@@ -117,10 +149,86 @@ def trained(path: Path, device: torch.device) -> Trained:
     )
 
 
-def _hvp(config: Config, shape: tuple[int, ...], classes: int) -> HVP:
-    flow: Flow = FLOWS.build(config.flow.name, config.flow.options)
-    network = NETWORKS.build(config.network.name, config.network.options, shape=shape, classes=classes)
-    return HVP(network, flow)
+def _check_fit(config: Config) -> None:
+    of_hvp = config.model.name == "hvp"
+    if of_hvp and config.flow is None:
+        raise RequestError(f"preset {config.preset}: flow: a value is needed; known: {', '.join(FLOWS)}")
+    if not of_hvp and config.flow is not None:
+        raise RequestError(f"preset {config.preset}: flow: a score has none; leave it out, or set model=hvp")
+    if config.loss.name in LOSSES and of_hvp != (config.loss.name == "hvp"):
+        fit = ["hvp"] if of_hvp else [name for name in LOSSES if name != "hvp"]
+        raise RequestError(
+            f"loss '{config.loss.name}' does not train model '{config.model.name}'; {', '.join(fit)} would"
+        )
+
+
+def _model(config: Config, shape: tuple[int, ...], classes: int) -> HVP | Score:
+    flow: Flow | None = FLOWS.build(config.flow.name, config.flow.options) if config.flow else None
+    model: HVP | Score = MODELS.build(
+        config.model.name, config.model.options, network=fresh_network(config, shape, classes), flow=flow
+    )
+    return model
+
+
+def data_of(config: Config) -> DataSet:
+    """The data that a configuration names.
+
+    Raises:
+        RequestError: they are not there, or not usable.
+    """
+    data: DataSet = DATA.build(config.data.name, config.data.options)
+    return data
+
+
+def sampler_of(
+    model: HVP | Score,
+    shape: tuple[int, ...],
+    classes: int,
+    default: SampleSection,
+    nfe: int | None = None,
+    sampler: str | None = None,
+    grid: str | None = None,
+) -> Sampler:
+    """How a model is sampled.
+
+    Args:
+        model: in evaluation mode.
+        shape, classes: of the items.
+        default: the preset's choices, taken where the others are None.
+        nfe, sampler, grid: budget, method and grid.
+
+    Raises:
+        RequestError: an unknown or unfit method or grid, or too small a budget.
+    """
+    nfe, sampler, grid = nfe or default.nfe, sampler or default.sampler, grid or default.grid
+    if isinstance(model, HVP):
+        return FlowSampler(shape, classes, model, plan(model.flow, nfe, sampler, grid))
+    if sampler not in ("auto", "hmc"):
+        raise RequestError(f"sampler '{sampler}' is for HVPs; a score is sampled by hmc")
+    if grid != "auto":
+        raise RequestError(f"grid '{grid}' is for HVPs; hmc, which samples scores, has none")
+    return HMCSampler(shape, classes, model, nfe, default.step, default.flight)
+
+
+def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network that a configuration names, newly initialised: for critics, too."""
+    network: nn.Module = NETWORKS.build(config.network.name, config.network.options, shape=shape, classes=classes)
+    return network
+
+
+def _loss(config: Config, data: DataSet) -> Loss:
+    density = getattr(data, "density", None) if isinstance(data, DensityData) else None
+    if config.loss.name == "esm" and not isinstance(density, ExactDensity):
+        raise RequestError(f"loss 'esm' needs the true score, and that of data '{config.data.name}' is not known")
+    loss: Loss = LOSSES.build(
+        config.loss.name,
+        config.loss.options,
+        times=TIMES.build(config.times.name, config.times.options),
+        critic=fresh_network(config, data.shape, data.classes) if LOSSES.asks_for(config.loss.name, "critic") else None,
+        sd=config.model.options.get("sd"),
+        density=density,
+    )
+    return loss
 
 
 def _with_option(config: Config, place: str, option: str, value: Any) -> Config:
@@ -131,8 +239,9 @@ def _with_option(config: Config, place: str, option: str, value: Any) -> Config:
 
 _REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
     "data": (DATA, ()),
+    "model": (MODELS, ("network", "flow")),
     "flow": (FLOWS, ()),
     "network": (NETWORKS, ("shape", "classes")),
-    "loss": (LOSSES, ("times",)),
+    "loss": (LOSSES, ("times", "critic", "sd", "density")),
     "times": (TIMES, ()),
 }

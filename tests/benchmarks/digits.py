@@ -21,7 +21,7 @@ from hgfctl.engine.assembly import trained
 from hgfctl.engine.data.digits import digits, to_pixels
 from hgfctl.engine.metrics.frechet import frechet_distance, statistics
 from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.runs import checkpoint_file
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         model = trained(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
             schedule = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid)
-            sampler = Sampler(model.hvp, model.shape, model.classes, schedule)
+            sampler = FlowSampler(model.shape, model.classes, model.hvp, schedule)
             rows = []
             for seed in arguments.seeds:
                 seeds = torch.arange(seed, seed + arguments.num)

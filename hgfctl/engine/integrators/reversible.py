@@ -102,5 +102,5 @@ def _check(found: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]) -> None:
             raise HgfctlError(
                 f"the reversible adjoint cannot walk this trajectory back: it misses the start's {name} by {miss:.1e}"
                 " of its size, so the gradient would be wrong\n"
-                "the force is too stiff for the step: take more or shorter steps, or integrator.adjoint=autograd"
+                "the force is too stiff for the step: take more or shorter steps, or loss.adjoint=autograd"
             )

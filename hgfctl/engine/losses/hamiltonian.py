@@ -49,10 +49,17 @@ class HSMGalerkin:
 
     def _one_side(self, field: Field, start: State, labels: Tensor | None) -> Tensor:
         times = torch.linspace(0, self.duration, self.steps + 1, dtype=torch.float64)
-        with torch.no_grad():
-            flight = list(LEAPFROG.trajectory(lambda x, t: field(x, labels), start, times))[1:]
-        weights = (times[1:] ** 2 / (times[1:] ** 2).sum() / times[1:]).tolist()
-        return sum(2 * w * dot(state.v, field(state.x, labels)) for w, state in zip(weights, flight, strict=True))
+        guesses: list[Tensor] = []
+
+        def force(x: Tensor, t: Tensor) -> Tensor:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and bool(guesses)):  # F(x0) enters the flight only
+                guesses.append(field(x, labels))
+            return guesses[-1].detach()
+
+        flight = list(LEAPFROG.trajectory(force, start, times))
+        weights = 2 * times / times.square().sum()
+        terms = zip(weights[1:].tolist(), flight[1:], guesses[1:], strict=True)
+        return torch.stack([w * dot(state.v, guess) for w, state, guess in terms]).sum(0)
 
 
 class HSMMinMax(nn.Module):

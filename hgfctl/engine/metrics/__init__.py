@@ -1,1 +1,1 @@
-"""How good samples are. `frechet` compares two sets of features."""
+"""How good samples and scores are. `frechet` compares sets of features; `score_error` and `hsd` judge a score field."""

@@ -1,7 +1,8 @@
-"""Networks, and the HVP that wraps them.
+"""Networks, and the models that wrap them: the HVP and the score.
 
 A network is a module N(x, noise, labels): x (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None ->
-(B, *D). `hvp` turns one into a Hamiltonian velocity predictor; nothing else needs to know which network it is.
+(B, *D). `hvp` turns one into a Hamiltonian velocity predictor and `score` into an estimate of grad log pi; nothing else
+needs to know which network it is.
 """
 
 from hgfctl.registry import Registry
@@ -10,6 +11,15 @@ NETWORKS = Registry(
     "network",
     {
         "mlp": "hgfctl.engine.models.mlp:MLP",
+        "perceptron": "hgfctl.engine.models.perceptron:Perceptron",
         "unet": "hgfctl.engine.models.unet:UNet",
+    },
+)
+
+MODELS = Registry(
+    "model",
+    {
+        "hvp": "hgfctl.engine.models.hvp:HVP",
+        "score": "hgfctl.engine.models.score:Score",
     },
 )

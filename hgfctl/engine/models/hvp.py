@@ -52,5 +52,5 @@ class HVP(nn.Module):
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Trainable numbers."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    """How many numbers its weights are."""
+    return sum(p.numel() for p in module.parameters())

@@ -14,14 +14,14 @@ class Score(nn.Module):
 
     Args:
         network: N(x, noise, labels), see `hgfctl.engine.models`; noise is 0, there is none.
-        sd: root mean square of the data per coordinate.
+        sd: root mean square of the data per coordinate; measured before training when a preset leaves it out.
         conservative: which.
     """
 
-    def __init__(self, network: nn.Module, sd: float, conservative: bool = False) -> None:
+    def __init__(self, network: nn.Module, sd: float = 0.5, conservative: bool = False) -> None:
         super().__init__()
         self.network = network
-        self.sd = sd
+        self.sd: float = sd
         self.conservative = conservative
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

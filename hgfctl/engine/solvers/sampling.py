@@ -1,5 +1,6 @@
-"""Items by their seeds: item i depends on (checkpoint, plan, its seed) alone, not on the batch it was made in."""
+"""Items by their seeds: item i depends on (checkpoint, method, its seed) alone, not on the batch it was made in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,20 +16,35 @@ from hgfctl.engine.solvers.plan import Plan
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """A trained HVP with a plan.
+class Sampler(ABC):
+    """A trained model with a method on a budget.
 
     Args:
-        hvp: the predictor, in evaluation mode; its weights' device is where the work is done.
         shape: of an item.
         classes: number of classes; 0 for none.
-        plan: solver and grid.
     """
 
-    hvp: HVP
     shape: tuple[int, ...]
     classes: int
-    plan: Plan
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """What the method is called."""
+
+    @property
+    @abstractmethod
+    def grid(self) -> str | None:
+        """What its time grid is called, if it has one."""
+
+    @property
+    @abstractmethod
+    def nfe(self) -> int:
+        """Network evaluations an item."""
+
+    @abstractmethod
+    def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
+        """Positions on the way, (B, *shape) each, from the start; the last one is the sample."""
 
     def labels(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Tensor | None:
         """The class of each seed: wanted[seed mod len(wanted)], all classes when none is wanted; None without."""
@@ -36,6 +52,38 @@ class Sampler:
             return None
         choice = torch.tensor(wanted or range(self.classes))
         return choice[seeds % len(choice)]
+
+    def batches(self, seeds: Tensor, batch: int, wanted: Sequence[int] = ()) -> Iterator[Batch]:
+        """The samples, float32 on the CPU, `batch` at a time."""
+        for part in seeds.split(batch):
+            *_, x = self.trajectory(part, wanted)
+            yield Batch(x.float().cpu(), self.labels(part, wanted))
+
+
+@dataclass(frozen=True)
+class FlowSampler(Sampler):
+    """dx/dt = V(x, t) from x_T ~ prior back to t = 0.
+
+    Args:
+        shape, classes: see `Sampler`.
+        hvp: the predictor, in evaluation mode; its weights' device is where the work is done.
+        plan: solver and grid.
+    """
+
+    hvp: HVP
+    plan: Plan
+
+    @property
+    def method(self) -> str:
+        return self.plan.solver.name
+
+    @property
+    def grid(self) -> str:
+        return self.plan.grid
+
+    @property
+    def nfe(self) -> int:
+        return self.plan.nfe
 
     def start(self, seeds: Tensor) -> Tensor:
         """x_T, one draw from the prior for each seed: (B, *shape), float64, on the CPU."""
@@ -49,19 +97,11 @@ class Sampler:
 
     @torch.no_grad()
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
-        """Positions at the times of the plan, (B, *shape) each; the last one is the sample."""
         device = next(self.hvp.parameters()).device
         labels = self.labels(seeds, wanted)
         labels = None if labels is None else labels.to(device)
         start = self.start(seeds)
         start = start.float().to(device) if device.type == "mps" else start.to(device)
-
         times = as_times(self.plan.times, start)
         velocity = partial(self.velocity, labels=labels)
         yield from self.plan.solver.trajectory(velocity, self.hvp.flow, start, times)
-
-    def batches(self, seeds: Tensor, batch: int, wanted: Sequence[int] = ()) -> Iterator[Batch]:
-        """The samples, float32 on the CPU, `batch` at a time."""
-        for part in seeds.split(batch):
-            *_, x = self.trajectory(part, wanted)
-            yield Batch(x.float().cpu(), self.labels(part, wanted))

@@ -11,9 +11,8 @@ import torch
 
 from hgfctl import __version__, checkpoints
 from hgfctl.atomic import replacing
+from hgfctl.engine.assembly import sampler_of
 from hgfctl.engine.figures.samples import samples_figure
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import NotFinite, Trainer
 from hgfctl.errors import RequestError
@@ -162,7 +161,7 @@ class Session:
         """What a checkpoint says of itself."""
         data = self.trainer.experiment.data
         return {
-            "kind": "hvp",
+            "kind": self.config.model.name,
             "version": __version__,
             "config": self.config.model_dump(mode="json"),
             "shape": list(data.shape),
@@ -173,9 +172,8 @@ class Session:
 
     def draw(self) -> Drawn:
         """Draws samples of the EMA weights, always from the same seeds."""
-        data, sample = self.trainer.experiment.data, self.config.sample
-        schedule = plan(self.trainer.ema.flow, sample.nfe, sample.sampler, sample.grid)
-        sampler = Sampler(self.trainer.ema, data.shape, data.classes, schedule)
+        data = self.trainer.experiment.data
+        sampler = sampler_of(self.trainer.ema, data.shape, data.classes, self.config.sample)
         count = SAMPLE_GRID if len(data.shape) == 3 else 1024
         (batch,) = sampler.batches(torch.arange(count), count)
         path = self.run.samples / f"step-{self.trainer.step:08d}.png"

@@ -7,10 +7,9 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hgfctl.engine.assembly import Experiment
-from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
 from hgfctl.errors import HgfctlError
@@ -21,19 +20,21 @@ class NotFinite(HgfctlError):
 
 
 class Trainer:
-    """Adam on the loss of an experiment, with an exponential moving average (EMA) of the weights.
+    """Adam on the loss of an experiment, with an exponential moving average (EMA) of the model's weights.
 
     Args:
-        experiment: what to train; its network is trained in place.
+        experiment: what to train; its network is trained in place, and weights of the loss's own (a critic's) with it.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
-        self.hvp = experiment.hvp.train()
-        self.ema: HVP = copy.deepcopy(self.hvp).eval().requires_grad_(False)
+        self.model = experiment.model.train()
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.step = 0
-        self._parameters = dict(self.hvp.network.named_parameters())
         self._averages = dict(self.ema.network.named_parameters())
+        self._parameters = dict(self.model.network.named_parameters())
+        if isinstance(experiment.loss, nn.Module):
+            self._parameters |= {f"loss.{name}": p for name, p in experiment.loss.named_parameters()}
         self.device = next(iter(self._parameters.values())).device
         self._adam = torch.optim.Adam(
             self._parameters.values(),
@@ -63,7 +64,7 @@ class Trainer:
             batch = self.experiment.data.batch(self.images + i * part, part, train.seed)
             x0 = batch.x.to(self.device, non_blocking=True)
             labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
-            loss = self.experiment.loss(self.hvp, x0, labels, generator(train.seed, "loss", step, i)).mean()
+            loss = self.experiment.loss(self.model, x0, labels, generator(train.seed, "loss", step, i)).mean()
             (loss / train.accumulate).backward()
             total += loss.detach() / train.accumulate
         value = float(total)
@@ -91,7 +92,8 @@ class Trainer:
         with torch.no_grad():
             for name, p in self._parameters.items():
                 p.copy_(tensors[f"network.{name}"])
-                self._averages[name].copy_(tensors[f"ema.{name}"])
+            for name, average in self._averages.items():
+                average.copy_(tensors[f"ema.{name}"])
         self._adam.state.clear()
         if step:
             for name, p in self._parameters.items():
