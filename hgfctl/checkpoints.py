@@ -34,9 +34,8 @@ def save(path: Path, tensors: Mapping[str, "Tensor"], description: Mapping[str, 
 
     text = json.dumps({"format": FORMAT, **description}, sort_keys=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = to_bytes(
-        plain, metadata={"hgfctl": _checksum(plain, text) + text}
-    )  # one key: safetensors shuffles several
+    # One key: safetensors writes several in any order, and equal contents should be equal bytes.
+    content = to_bytes(plain, metadata={"hgfctl": _checksum(plain, text) + text})
     with replacing(path) as partial:
         partial.write_bytes(content)
 

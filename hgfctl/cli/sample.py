@@ -44,7 +44,7 @@ def sample(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the output's path.")] = False,
 ) -> None:
-    """Sample a trained flow on a budget of network evaluations; prints the path of the output."""
+    """Sample a trained flow or score on a budget of network evaluations; prints the path of the output."""
     import torch
 
     from hgfctl.engine.assembly import sampler_of, trained
