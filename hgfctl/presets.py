@@ -96,10 +96,13 @@ class SampleSection(_Section):
     nfe: PositiveInt = 35
     sampler: str = "auto"
     grid: str = "auto"
-    step: PositiveFloat = 0.1
-    """Of hmc, which samples scores: leapfrog step, in units of the data's root mean square."""
+    step: PositiveFloat | None = None
+    """Of hmc, which samples scores: of the leapfrog, in units of the data's root mean square; 0.1 when left out. Of
+    langevin, which samples noise-conditional scores: in units of the noise level; 0.5 when left out."""
     flight: PositiveFloat = 1.5
-    """Of hmc: length of a flight, in the same unit."""
+    """Of hmc: length of a flight, in units of the data's root mean square."""
+    friction: PositiveFloat = 1.0
+    """Of langevin: in units of 1 / the noise level."""
 
 
 class Config(_Section):

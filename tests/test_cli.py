@@ -508,4 +508,89 @@ def test_a_model_goes_to_the_command_that_takes_it(hgfctl: Run, score: Path, rin
     _is_clear(hgfctl("visualize", "trajectories", str(score), status=2), "this is a score")
     _is_clear(hgfctl("sample", str(score), "--sampler", "heun", status=2), "a score is sampled by hmc")
     _is_clear(hgfctl("sample", str(score), "--grid", "rho", status=2), "has none")
-    _is_clear(hgfctl("score-match", "--evaluate", str(ring), status=2), "is an HVP, not a score")
+    _is_clear(hgfctl("score-match", "--evaluate", str(ring), status=2), "--noise 0.1 says at which noise level")
+    _is_clear(hgfctl("score-match", "--evaluate", str(score), "--noise", "1", status=2), "score of the data themselves")
+    _is_clear(hgfctl("sample", str(ring), "--sampler", "hmc", status=2), "'hmc' is not for this model")
+
+
+def test_a_flow_is_measured_as_a_score_at_a_noise_level(hgfctl: Run, ring: Path) -> None:
+    command = ("score-match", "--evaluate", str(ring), "--times", "0.05")
+    rows = json.loads(hgfctl(*command, "--noise", "0.2,1", "--json").stdout)["results"]
+    assert [row["sigma"] for row in rows] == [0.2, 1.0]
+    assert all(0 < row["esm_relative_error"] < 2 and row["hsd"][0]["how"] == "exact" for row in rows)
+    moved = json.loads(hgfctl(*command, "--noise", "0.2", "--set", "data.radius=1.4", "--json").stdout)["results"]
+    assert moved[0]["esm"] > rows[0]["esm"]  # judged by other data
+    _is_clear(hgfctl(*command, "--noise", "0.2", "--set", "train.lr=1", status=2), "only data....")
+    _is_clear(hgfctl(*command, "--noise", "0.2", "--set", "data=digits", status=2), "shape (1, 8, 8)")
+
+
+TINY_DENOISING = [
+    "--preset", "gmm-denoising-hsm", "--set", "network.width=16", "--set", "train.images=12000",
+    "--set", "train.batch=200", "--set", "train.save_every=6000", "--set", "loss.every=20", "--noise", "0.1",
+    "--times", "0.05", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def denoising(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("denoising")
+    done = subprocess.run(
+        [sys.executable, "-m", "hgfctl", "score-match", *TINY_DENOISING, "--json"],
+        capture_output=True, text=True, cwd=folder, check=True,
+    )  # fmt: skip
+    facts = json.loads(done.stdout)
+    assert 0.01 < facts["hsm_below_sigma"] < 1
+    assert "hsm_below_sigma" in done.stderr
+    assert facts["results"][0]["sigma"] == 0.1
+    return folder / facts["run"]
+
+
+def test_what_was_measured_of_gradients_resumes_to_the_same_bits(hgfctl: Run, denoising: Path, tmp_path: Path) -> None:
+    run = tmp_path / hgfctl("score-match", *TINY_DENOISING).stdout.strip()
+    for kind in ("checkpoints", "state"):
+        (run / kind / "step-00000060.safetensors").unlink()
+    hgfctl("score-match", *TINY_DENOISING, "--resume", "auto")
+    for kind in ("checkpoints", "state"):
+        name = f"{kind}/step-00000060.safetensors"
+        a, b = load_file(run / name), load_file(denoising / name)
+        assert a.keys() == b.keys()
+        assert all(bool((a[key] == b[key]).all()) for key in a)
+    assert int(load_file(run / "state/step-00000060.safetensors")["buffer.loss.measured"]) == 3
+
+
+def test_a_noise_conditional_score_is_sampled_both_ways(hgfctl: Run, denoising: Path, tmp_path: Path) -> None:
+    command = ("sample", str(denoising), "--num", "50", "--out", "x.npz", "--json")
+    facts = json.loads(hgfctl(*command, "--nfe", "40").stdout)
+    assert (facts["sampler"], facts["grid"], facts["nfe"]) == ("langevin", "log-sigma", 40)
+    facts = json.loads(hgfctl(*command, "--nfe", "40", "--sampler", "ab4").stdout)
+    assert (facts["sampler"], facts["nfe"]) == ("ab4", 40)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert np.isfinite(arrays["samples"]).all()
+    _is_clear(hgfctl("sample", str(denoising), "--nfe", "2", status=2), "langevin takes 3 evaluations or more")
+    _is_clear(hgfctl("sample", str(denoising), "--sampler", "hmc", status=2), "'hmc' is not for this model")
+    _is_clear(hgfctl("score-match", "--evaluate", str(denoising), "--noise", "9", status=2), "between 0.01 and 5")
+
+
+@pytest.mark.parametrize("kind", ["score", "denoising", "ring"])
+def test_a_score_is_drawn(hgfctl: Run, kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    noise = [] if kind == "score" else ["--noise", "0.3"]
+    run = request.getfixturevalue(kind)
+    done = hgfctl("visualize", "score", str(run), *noise, "--out", "score.png", "--json")
+    assert json.loads(done.stdout) == {"files": ["score.png"]}
+    with Image.open(tmp_path / "score.png") as picture:
+        assert picture.width > 3 * picture.height
+
+
+def test_what_the_discrepancy_is_worth_is_drawn(hgfctl: Run, tmp_path: Path) -> None:
+    facts = json.loads(hgfctl("visualize", "hsd", "--draws", "60", "--json").stdout)
+    assert facts["files"] == ["hsd.png"]
+    assert all(value > 0.9 for value in facts["pearson"].values())
+    assert (tmp_path / "hsd.png").stat().st_size > 30_000
+
+
+def test_what_diverges_says_why_and_keeps_what_was_good(hgfctl: Run) -> None:
+    tiny = ("score-match", *TINY_SCORE, "--set", "train.log_every=10", "--set", "train.save_every=1000")
+    done = hgfctl(*tiny, "--set", "train.lr=30", status=1)
+    _is_clear(done, "try a smaller train.lr")
+    long = hgfctl(*tiny, "--set", "loss.duration=3")
+    assert "loss.duration=3 are too long for the data's score: beyond 0.5" in long.stderr

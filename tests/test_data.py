@@ -285,3 +285,36 @@ def test_torchvision_sets_say_where_they_are_expected(tmp_path: Path, monkeypatc
         torchvision_set("mnist")
     assert str(tmp_path / "MNIST" / "raw") in str(failure.value)
     assert "train-images-idx3-ubyte" in str(failure.value)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
+def test_the_smooth_checkerboard_is_a_density_with_its_score(sigma: float) -> None:
+    board = Checkerboard(4).noised(sigma)
+    side = torch.linspace(-4, 4, 801, dtype=torch.float64)
+    assert float(board.log_prob(torch.cartesian_prod(side, side)).exp().sum()) * 0.01**2 == pytest.approx(1, abs=1e-6)
+    x = (1.5 * torch.randn(200, 2, generator=generator(0, "x"), dtype=torch.float64)).requires_grad_()
+    (slope,) = torch.autograd.grad(board.log_prob(x).sum(), x)
+    torch.testing.assert_close(board.score(x.detach()), slope, rtol=1e-6, atol=1e-8)
+    assert bool(torch.isfinite(board.score(30 * x.detach())).all())  # far away, where all masses underflow
+    draws = board.sample(40_000, generator(1, "x"))
+    assert float(draws.square().mean()) == pytest.approx(1 / 3 + sigma**2, rel=0.02)
+    assert board.noised(1.0).sigma == pytest.approx(math.hypot(sigma, 1))
+
+
+def test_noise_widens_a_mixture() -> None:
+    mixture = gmm64_mixture()
+    wide = mixture.noised(0.3)
+    torch.testing.assert_close(wide.covariances, mixture.covariances + 0.09 * torch.eye(64))
+    x = wide.sample(5, generator(0, "x"))
+    one, sigma = torch.ones((), dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
+    torch.testing.assert_close(wide.log_prob(x), mixture.posterior(x, one, sigma)[0].logsumexp(-1))
+
+
+@pytest.mark.parametrize(("name", "dim"), [("gmm8", 8), ("gmm64", 64)])
+def test_mixtures_with_a_spectrum(name: str, dim: int) -> None:
+    for decay in (0.0, 0.75):
+        data = DATA.build(name, {"decay": decay})
+        assert data.shape == (dim,)
+        assert data.root_mean_square() == pytest.approx(0.5, rel=0.02)
+        spread = data.density.sample(50_000, generator(0, "x")).std(0)
+        assert float(spread[0] / spread[-1]) == pytest.approx(dim**decay, rel=0.6)

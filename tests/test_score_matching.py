@@ -14,7 +14,8 @@ from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import INTEGRATORS
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.losses.score_matching import DSM, ESM, ISM, SSM, SSMVR
-from hgfctl.engine.metrics.hsd import hsd_by_critic, hsd_exact, liouville_hvp
+from hgfctl.engine.metrics import hsd_study
+from hgfctl.engine.metrics.hsd import Flights, hsd_by_critic, hsd_exact, liouville_hvp
 from hgfctl.engine.metrics.score_error import score_error
 from hgfctl.engine.models.mlp import MLP
 from hgfctl.engine.models.perceptron import Perceptron
@@ -69,6 +70,13 @@ def test_value_and_gradient_are_those_of_hyvarinens_functional(name: str) -> Non
     (found,) = torch.autograd.grad(values.mean(), field.slope)
     expected = 2 * SLOPE @ covariance + 2 * torch.eye(2)
     assert float((found - expected).abs().max()) < (0.15 if name == "dsm" else 0.06)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_value_of_galerkin_is_hyvarinens_too(steps: int) -> None:
+    x0 = GAUSSIAN.sample(100_000, generator(0, "x"))
+    values = HSMGalerkin(duration=0.02, steps=steps)(Linear(), x0, None, generator(1, "v")).detach()
+    assert abs(z_score(values, float(hyvarinen(SLOPE, COVARIANCE)))) < 4
 
 
 def test_explicit_score_matching_is_the_other_losses_plus_the_scores_own_square() -> None:
@@ -289,7 +297,8 @@ def test_a_trained_critic_finds_the_discrepancy() -> None:
     for slope in (SLOPE, -torch.linalg.inv(COVARIANCE)):
         t, matrix = 0.5, slope.float()
         torch.manual_seed(0)
-        found = hsd_by_critic(lambda x, _, m=matrix: x @ m.T, data, Perceptron((2,), 0, width=32), 0.8, t, 8, fits=300)
+        flights = Flights(lambda x, _, m=matrix: x @ m.T, data, 0.8, t, 8)  # type: ignore[misc]
+        found = hsd_by_critic(flights, Perceptron((2,), 0, width=32), fits=300)
         k, spread = critic(slope, t), moments(slope, t)
         expected = float(torch.trace(k @ spread[:2, :2] @ k.T))
         assert found.value == pytest.approx(expected, rel=0.05, abs=2e-3)
@@ -347,3 +356,21 @@ def test_wrong_parameters_are_refused() -> None:
         Perceptron((2,), 3)
     with pytest.raises(ValueError, match="use the unet"):
         Perceptron((1, 8, 8), 0)
+
+
+def test_the_study_of_the_discrepancy_finds_what_theory_says() -> None:
+    density = gmm_mixture()
+    found = hsd_study.agreement(density, 0.25, items=100)
+    assert len(found.esm) >= 24
+    assert found.pearson > 0.97
+    assert bool((found.hsd / 0.25**2 < 1.05 * found.esm).all())
+    short, long = hsd_study.limit(density, (0.02, 0.4), items=300)
+    assert short.ratio.value == pytest.approx(1, abs=0.02)
+    assert 0.5 < long.ratio.value < 0.85
+    noise = hsd_study.gradient_noise(density, (0.02, 0.1), items=150)
+    by_name = {name: [e.value for e in estimates] for name, estimates in noise.methods.items()}
+    assert by_name["HSM, critic at its optimum"][1] > 100 * by_name["DSM"][1]
+    assert by_name["DSM"][1] == pytest.approx(25 * by_name["DSM"][0], rel=0.6)  # falls as sigma^2
+    assert by_name["HSM without a critic"][0] == pytest.approx(by_name["DSM"][0], rel=0.5)
+    for name in ("DSM, pairs", "HSM without a critic, pairs"):
+        assert by_name[name] == pytest.approx([0.1, 0.1], rel=0.3)

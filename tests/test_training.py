@@ -19,7 +19,7 @@ from hgfctl.engine.metrics.frechet import Statistics, frechet_distance, statisti
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
 from hgfctl.engine.training.session import Saved, Session
-from hgfctl.engine.training.trainer import NotFinite, Trainer
+from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.presets import Config, TrainSection, load
 from hgfctl.runs import Run, checkpoint_file
@@ -205,7 +205,7 @@ def test_other_peoples_tensors_are_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "ring-oscillation")
     training = session(run)
-    with pytest.raises(NotFinite, match=r"(?s)step 5.*last good checkpoint is .*step-00000004"):
+    with pytest.raises(Diverged, match=r"(?s)step 5.*last good checkpoint is .*step-00000004"):
         for event in training.events(stop=lambda: False):
             if isinstance(event, Saved) and training.trainer.step == 4:
                 _poison(training)

@@ -76,6 +76,19 @@ def progress(*columns: str) -> "Progress":
     )
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A turning wheel on stderr; silent when stderr is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
 class Interruption:
     """Whether the user (Ctrl-C) or the system (SIGTERM) has asked to stop."""
 

@@ -1,8 +1,10 @@
 """`hgfctl score-match`."""
 
+import math
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,27 +17,16 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from hgfctl.engine.metrics.score_report import ScoreReport
-    from hgfctl.engine.training.trainer import Trainer
+    from hgfctl.engine.assembly import Experiment, Model
+    from hgfctl.engine.data.dataset import DataSet
+    from hgfctl.engine.models.score import Field
     from hgfctl.presets import Config
-
-TIMES = "0.05,0.1,0.2,0.5"
 
 
 def score_match(
     preset: Annotated[str | None, typer.Option(help="A preset of a score (gmm-hsm, ...), or a YAML file.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="Train on your own: a folder of images, or an .npz or .npy file."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override a value of the preset, such as loss.duration=0.2. Repeatable.",
-        ),
-    ] = None,
+    data: training.Data = None,
+    settings: training.Settings = None,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -50,80 +41,183 @@ def score_match(
     ] = None,
     evaluate: Annotated[
         str | None,
-        typer.Option(metavar="CKPT", help="Train nothing; measure this checkpoint. - reads the path from stdin."),
-    ] = None,
-    times: Annotated[str, typer.Option(metavar="T,T,...", help="Times at which HSD is measured.")] = TIMES,
-    resume: Annotated[
-        str | None,
         typer.Option(
-            metavar="auto|RUN",
-            help="Go on with a run folder; auto: the preset's newest, or a new one when there is none.",
+            metavar="CKPT",
+            help="Train nothing; measure this checkpoint, of a score or a flow. - reads the path from stdin.",
         ),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the run's path.")] = False,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGMA,...", help="Noise levels at which a flow or a noise-conditional score is measured."
+        ),
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T,T,...",
+            help="Times at which HSD is measured; 0.05,0.1,0.2,0.5 when left out, 0.1 where it takes a critic.",
+        ),
+    ] = None,
+    critic_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training steps of HSD's critic, where it takes one; 1,500, for images 300."),
+    ] = None,
+    resume: training.Resume = None,
+    runs: training.Runs = Path("runs"),
+    device: training.Device = "auto",
+    json: training.Json = False,
 ) -> None:
     """Learn the score of a data set, and measure it: ESM where the score is known, and HSD.
 
     Prints the run folder; with --evaluate or --compare, a table.
     """
-    place, moments = console.device(device), _times(times)
+    place = console.device(device)
+    how = Measure(_numbers("--noise", noise), _numbers("--times", times), critic_steps)
     if compare is None and (seconds is not None or seeds != 1):
         raise RequestError(
             "--seconds and --seeds go with --compare; train.images and train.seed set those of one training"
         )
     if evaluate is not None:
-        if compare or preset or resume or data:
-            raise RequestError("--evaluate measures a checkpoint; leave out --preset, --data, --resume and --compare")
-        _evaluate(console.argument_path(evaluate), place, moments, json)
+        if compare or preset or resume:
+            raise RequestError("--evaluate measures a checkpoint; leave out --preset, --resume and --compare")
+        _evaluate(console.argument_path(evaluate), data, settings or [], place, how, json)
         return
     from hgfctl.engine.assembly import experiment
+    from hgfctl.engine.data.density import known_density
 
     run = training.run_to_resume(resume, preset, runs)
     config = training.resolved(run, preset, data, settings or [], skip_bad=False)
-    if config.model.name != "score":
-        raise RequestError(f"preset {config.preset} is of an {config.model.name}; train it with `hgfctl train`")
+    if config.model.name == "hvp":
+        raise RequestError(f"preset {config.preset} is of an hvp; train it with `hgfctl train`")
     if compare is not None:
         if resume:
             raise RequestError("--compare trains anew, in memory; leave out --resume")
-        _compare(config, compare.split(","), seeds, seconds, place, moments, json)
+        _compare(config, compare.split(","), seeds, seconds, place, how, json)
         return
     parts = experiment(config, place)
+    how.check(parts.model)
+    density = known_density(parts.data)
+    if density is not None:
+        _warn_of_long_flights(parts, lambda x, labels: density.score(x.double()), "the data's")
     session = training.trained_session(parts, run, runs, resume is not None)
-    row = _measured(config.loss.name, session.trainer, session.seconds, moments)
-    if row["esm"] is None:
-        console.note("the score of these data is not known: HSD only")
-    print(_table([row], moments), end="", file=sys.stderr)
-    console.result(session.run.folder, {**training.facts(session, place), "results": [row]}, json)
+    trainer = session.trainer
+    for key, value in trainer.facts.items():
+        console.note(f"{key} {value:.3g}, as measured while training")
+    _warn_of_long_flights(parts, trainer.ema, "the learned")
+    rows = how.rows(config.loss.name, trainer.ema, parts.data, parts.config, session.seconds, trainer.step)
+    print(_told(rows), end="", file=sys.stderr)
+    console.result(session.run.folder, {**training.facts(session, place), **trainer.facts, "results": rows}, json)
 
 
-def _times(text: str) -> list[float]:
+def _warn_of_long_flights(parts: "Experiment", field: "Field", whose: str) -> None:
+    """Too long ones do not fail: they learn, quietly, something smoother than the score."""
+    from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
+    from hgfctl.engine.metrics.stiffness import curvature
+
+    if not isinstance(parts.loss, HSMGalerkin | HSMMinMax):
+        return
+    x, labels = parts.data.batch(0, 1000, 0)
+    place = next(parts.model.parameters()).device
+    limit = curvature(field, x.to(place), None if labels is None else labels.to(place)).quarter_period
+    if parts.loss.duration > limit:
+        console.note(
+            f"flights of loss.duration={parts.loss.duration:g} are too long for {whose} score: beyond {limit:.2g}, "
+            "(pi/2)/sqrt(its largest curvature), HSM finds something smoother"
+        )
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    """ "0.1,0.5" -> [0.1, 0.5]."""
+    if text is None:
+        return None
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
     if not values or not all(0 < value < 100 for value in values):
-        raise RequestError(f"--times {text}: write positive numbers, separated by commas, such as {TIMES}")
+        raise RequestError(f"{option} {text}: write positive numbers, separated by commas, such as 0.05,0.5")
     return values
 
 
-def _evaluate(path: Path, place: "torch.device", times: list[float], json: bool) -> None:
-    from hgfctl.engine.assembly import data_of, fresh_network, trained
-    from hgfctl.engine.metrics.score_report import score_report
-    from hgfctl.engine.models.hvp import parameter_count
+@dataclass(frozen=True)
+class Measure:
+    """What to measure of a score.
+
+    Args:
+        noise: levels, where the model knows more than one.
+        times: of HSD; the report's own when None.
+        critic_steps: of HSD where it takes a critic; the report's own when None.
+    """
+
+    noise: list[float] | None
+    times: list[float] | None
+    critic_steps: int | None
+
+    def check(self, model: "Model") -> None:
+        """Raises RequestError where the noise levels do not fit the model."""
+        from hgfctl.engine.assembly import score_field
+
+        for sigma in self._levels(model, everything_known=False):
+            score_field(model, sigma)
+
+    def rows(
+        self, method: str, model: "Model", data: "DataSet", config: "Config", seconds: float, steps: int
+    ) -> list[dict[str, Any]]:
+        """A row of the table for each noise level."""
+        from hgfctl.engine.assembly import fresh_network, root_mean_square, score_field
+        from hgfctl.engine.data.density import known_density
+        from hgfctl.engine.metrics.score_report import score_report
+        from hgfctl.engine.models.hvp import parameter_count
+
+        place = next(model.parameters()).device
+
+        def critic() -> "nn.Module":
+            return fresh_network(config, data.shape, data.classes).to(place)
+
+        rows = []
+        known = data if known_density(data) else data.noised(0.1)
+        for sigma in self._levels(model, everything_known=known_density(known) is not None):
+            noised = data if sigma is None else data.noised(sigma)
+            sd = math.hypot(root_mean_square(model), sigma or 0.0)
+            with console.working("measuring" if sigma is None else f"measuring at sigma {sigma:g}"):
+                report = score_report(score_field(model, sigma), noised, self.times, sd, critic, self.critic_steps)
+            row = {"method": method, "sigma": sigma, **report.as_json()}
+            rows.append({**row, "seconds": round(seconds, 3), "steps": steps, "parameters": parameter_count(model)})
+        return rows
+
+    def _levels(self, model: "Model", everything_known: bool) -> list[float | None]:
+        from hgfctl.engine.models.noised_score import NoisedScore
+
+        if self.noise is not None:
+            return list(self.noise)
+        if isinstance(model, NoisedScore):
+            middle = math.sqrt(model.sigma_min * model.sigma_max)
+            return [model.sigma_min, middle, model.sigma_max] if everything_known else [middle]
+        return [None]
+
+
+def _evaluate(
+    path: Path, data: str | None, settings: list[str], place: "torch.device", how: Measure, json: bool
+) -> None:
+    from hgfctl.engine.assembly import data_of, trained
     from hgfctl.runs import checkpoint_file
 
     file = checkpoint_file(path)
     model = trained(file, place)
-
-    def critic() -> "nn.Module":
-        return fresh_network(model.config, model.shape, model.classes).to(place)
-
+    how.check(model.model)
+    config = training.with_data(model.config, data, settings, "--evaluate")
+    judged = data_of(config)
+    if judged.shape != model.shape or judged.classes not in (0, model.classes):
+        raise RequestError(
+            f"{file} is of items of shape {model.shape} with {model.classes} classes, "
+            f"and these data have shape {judged.shape} and {judged.classes} classes"
+        )
     began = time.monotonic()
-    report = score_report(model.score, data_of(model.config), times, model.score.sd, critic)
-    row = _row(model.config.loss.name, report, time.monotonic() - began, model.step, parameter_count(model.score))
-    _say([row], times, {"run": None, "checkpoint": str(file)}, json)
+    rows = how.rows(config.loss.name, model.model, judged, model.config, 0.0, model.step)
+    for row in rows:
+        row["seconds"] = round(time.monotonic() - began, 3)
+    console.result(_told(rows).rstrip(), {"run": None, "checkpoint": str(file), "results": rows}, json)
 
 
 def _compare(
@@ -132,7 +226,7 @@ def _compare(
     seeds: int,
     seconds: float | None,
     place: "torch.device",
-    times: list[float],
+    how: Measure,
     json: bool,
 ) -> None:
     from hgfctl.engine.assembly import experiment
@@ -143,8 +237,8 @@ def _compare(
         config.model_copy(update={"loss": config.loss if name == config.loss.name else Component(name=name)})
         for name in losses
     ]
-    for candidate in candidates:
-        experiment(candidate, place)  # a wrong name is said before the first has trained
+    for candidate in candidates:  # what is wrong is said before the first has trained
+        how.check(experiment(candidate, place).model)
     rows: list[dict[str, Any]] = []
     for candidate in candidates:
         for seed in range(config.train.seed, config.train.seed + seeds):
@@ -159,16 +253,11 @@ def _compare(
                     loss = trainer.advance()
                     bar.update(task, completed=trainer.step, loss=f"loss {loss:.4f}")
             spent = time.monotonic() - began
-            rows.append({**_measured(candidate.loss.name, trainer, spent, times), "seed": seed})
             console.note(f"{candidate.loss.name}, seed {seed}: {trainer.step} steps in {spent:.1f} s")
-    _say(rows, times, {"run": None, "checkpoint": None}, json)
-
-
-def _say(rows: list[dict[str, Any]], times: list[float], facts: dict[str, Any], json: bool) -> None:
-    table = _table(rows, times)
-    if any(row["esm"] is None for row in rows):
-        console.note("the score of these data is not known: HSD only")
-    console.result(table.rstrip(), {**facts, "results": rows}, json)
+            parts = trainer.experiment
+            found = how.rows(candidate.loss.name, trainer.ema, parts.data, parts.config, spent, trainer.step)
+            rows += [{**row, **trainer.facts, "seed": seed} for row in found]
+    console.result(_told(rows).rstrip(), {"run": None, "checkpoint": None, "results": rows}, json)
 
 
 def _within(config: "Config", seconds: float, place: "torch.device") -> "Config":
@@ -187,37 +276,20 @@ def _within(config: "Config", seconds: float, place: "torch.device") -> "Config"
     return config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
 
 
-def _measured(method: str, trainer: "Trainer", seconds: float, times: list[float]) -> dict[str, Any]:
-    """A row of the table for the EMA weights of a training."""
-    from hgfctl.engine.assembly import fresh_network
-    from hgfctl.engine.metrics.score_report import score_report
-    from hgfctl.engine.models.hvp import parameter_count
-    from hgfctl.engine.models.score import Score
-
-    score, parts = trainer.ema, trainer.experiment
-    assert isinstance(score, Score)
-
-    def critic() -> "nn.Module":
-        return fresh_network(parts.config, parts.data.shape, parts.data.classes).to(trainer.device)
-
-    report = score_report(score, parts.data, times, score.sd, critic)
-    return _row(method, report, seconds, trainer.step, parameter_count(score))
-
-
-def _row(method: str, report: "ScoreReport", seconds: float, steps: int, parameters: int) -> dict[str, Any]:
-    row = {"method": method, **report.as_json()}
-    return {**row, "seconds": round(seconds, 3), "steps": steps, "parameters": parameters}
-
-
-def _table(rows: list[dict[str, Any]], times: list[float]) -> str:
-    """Mean and standard deviation over the seeds of each method, a method a line."""
-    lines = [["loss", "relative ESM", "ESM", *(f"HSD {t:g}" for t in times), "seconds", "steps"]]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        of_method = [row for row in rows if row["method"] == method]
-        columns = [[row["esm_relative_error"] for row in of_method], [row["esm"] for row in of_method]]
-        columns += [[row["hsd"][i]["hsd"] for row in of_method] for i in range(len(times))]
-        columns += [[row["seconds"] for row in of_method], [row["steps"] for row in of_method]]
-        lines.append([method, *map(_spread, columns)])
+def _told(rows: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation over the seeds, a line a method and noise level; with a note of what is not known."""
+    if any(row["esm"] is None for row in rows):
+        console.note("the score of these data is not known: HSD only")
+    noised = any(row["sigma"] is not None for row in rows)
+    times = [h["t"] for h in rows[0]["hsd"]]
+    head = ["loss", *(["sigma"] if noised else []), "relative ESM", "ESM", *(f"HSD {t:g}" for t in times)]
+    lines = [[*head, "seconds", "steps"]]
+    for method, sigma in dict.fromkeys((row["method"], row["sigma"]) for row in rows):
+        alike = [row for row in rows if (row["method"], row["sigma"]) == (method, sigma)]
+        columns = [[row[key] for row in alike] for key in ("esm_relative_error", "esm")]
+        columns += [[row["hsd"][i]["hsd"] for row in alike] for i in range(len(times))]
+        columns += [[row[key] for row in alike] for key in ("seconds", "steps")]
+        lines.append([method, *([f"{sigma:.3g}"] if noised else []), *map(_spread, columns)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "".join("  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
 

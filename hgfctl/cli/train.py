@@ -20,26 +20,10 @@ def train(
         str | None,
         typer.Option(help="A name that `hgfctl presets` lists, or a YAML file. Needed unless --resume names a run."),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="Train on your own: a folder of images, or an .npz or .npy file."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override a value of the preset, such as train.batch=64. Repeatable.",
-        ),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|RUN",
-            help="Go on with a run folder; auto: the preset's newest, or a new one when there is none.",
-        ),
-    ] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    data: training.Data = None,
+    settings: training.Settings = None,
+    resume: training.Resume = None,
+    runs: training.Runs = Path("runs"),
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")
     ] = False,
@@ -50,8 +34,8 @@ def train(
             help="Print the resolved configuration and an estimate of time and memory; train nothing.",
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the run's path.")] = False,
+    device: training.Device = "auto",
+    json: training.Json = False,
 ) -> None:
     """Train a flow from a preset; prints the run folder.
 
@@ -63,7 +47,7 @@ def train(
     run = training.run_to_resume(resume, preset, runs)
     config = training.resolved(run, preset, data, settings or [], skip_bad)
     if config.model.name != "hvp":
-        raise RequestError(f"preset {config.preset} is of a {config.model.name}; train it with `hgfctl score-match`")
+        raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
     parts = experiment(config, place)
     training.tell_skipped(parts)
     if dry_run:

@@ -1,7 +1,7 @@
 """What `train` and `score-match` share: which run, which configuration, and the training itself as it is watched."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,26 @@ if TYPE_CHECKING:
     from hgfctl.engine.training.session import Session
     from hgfctl.presets import Config
     from hgfctl.runs import Run
+
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Your own data: a folder of images, or an .npz or .npy file."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a value of the preset, such as train.batch=64. Repeatable."
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|RUN", help="Go on with a run folder; auto: the preset's newest, or a new one when there is none."
+    ),
+]
+Runs = Annotated[Path, typer.Option(help="Where run folders are made.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the run's path.")]
 
 
 def run_to_resume(resume: str | None, preset: str | None, runs: Path) -> "Run | None":
@@ -42,8 +62,7 @@ def resolved(run: "Run | None", preset: str | None, data: str | None, settings: 
         tree = parse(run.config.read_text(encoding="utf-8"), str(run.config))
         stored = configuration(tree, str(run.config))
         config = configuration(merged(tree, overrides(settings)), str(run.config))
-    if data is not None:
-        config = _with_data(config, Path(data).expanduser())
+    config = _with_path(config, data)
     if skip_bad:
         if config.data.name != "folder":
             raise RequestError(f"--skip-bad is for image folders, and the data is '{config.data.name}'")
@@ -75,7 +94,24 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _with_data(config: "Config", path: Path) -> "Config":
+def with_data(config: "Config", data: str | None, settings: list[str], command: str) -> "Config":
+    """A checkpoint's configuration with other data.
+
+    Raises:
+        RequestError: a setting changes something else.
+    """
+    from hgfctl.presets import configuration, merged, overrides
+
+    change = overrides(settings)
+    if set(change) - {"data"}:
+        raise RequestError(f"{command} measures the checkpoint as it is; only data.... can be --set")
+    return _with_path(configuration(merged(config.model_dump(mode="json"), change), "--set"), data)
+
+
+def _with_path(config: "Config", data: str | None) -> "Config":
+    if data is None:
+        return config
+    path = Path(data).expanduser()
     name = "array" if path.suffix in (".npz", ".npy") else "folder"
     kept = config.data.options if config.data.name == name else {}
     return _with_data_options(config, name, {**kept, "path": str(path)})

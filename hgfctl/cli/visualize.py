@@ -1,5 +1,6 @@
 """`hgfctl visualize`."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from hgfctl.engine.solvers.sampling import Sampler
 
 app = typer.Typer(
-    help="Draw samples, trajectories or the course of a run.", no_args_is_help=True, rich_markup_mode=None
+    help="Draw samples, trajectories, scores, what HSD is worth, or the course of a run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Source = Annotated[
@@ -96,6 +99,87 @@ def trajectories(
     panels(course).save(files[0])
     animation(course).save(files[1])
     _done(files, json)
+
+
+@app.command()
+def score(
+    source: Source,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=1e-9, help="Noise level, for a flow or a noise-conditional score."),
+    ] = None,
+    time: Annotated[float, typer.Option(min=1e-3, max=10, help="t of the HVP V(x, t).")] = 0.2,
+    out: Out = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """A score in the plane: density, learned score, true score where known, HVP of the learned score (PNG)."""
+    import torch
+
+    from hgfctl.engine.assembly import data_of, fresh_network, root_mean_square, trained
+    from hgfctl.engine.data.density import known_density
+    from hgfctl.engine.figures.score import ScorePicture, score_figure
+    from hgfctl.engine.metrics.score_report import score_hvp
+    from hgfctl.runs import checkpoint_file, run_of
+
+    file = checkpoint_file(console.argument_path(source))
+    place = console.device(device)
+    model = trained(file, place)
+    if model.shape != (2,):
+        raise RequestError(f"scores are drawn in the plane, and this one is of items of shape {model.shape}")
+    field = model.score(noise)
+    data = data_of(model.config)
+    data = data if noise is None else data.noised(noise)
+    sd = math.hypot(root_mean_square(model.model), noise or 0.0)
+    critic = fresh_network(model.config, model.shape, model.classes).to(place)
+    with console.working("looking at the HVP"):
+        hvp = score_hvp(field, data, time, sd, critic)
+        drawn = ScorePicture(
+            points=data.batch(0, 20_000, 0).x,
+            score=torch.no_grad()(lambda x: field(x.float().to(place), None).cpu().double()),
+            hvp=hvp,
+            t=time,
+            density=known_density(data),
+        )
+        picture = score_figure(drawn)
+    home = run_of(file)
+    name = f"{file.stem}-score" + ("" if noise is None else f"-sigma{noise:g}")
+    target = out or (home.samples if home else file.parent) / f"{name}.png"
+    picture.save(target)
+    _done([target], json)
+
+
+@app.command()
+def hsd(
+    draws: Annotated[
+        int, typer.Option(min=50, help="Of the data, for each point of (b); (a) and (c) take fewer.")
+    ] = 1500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("hsd.png"),
+    json: Annotated[bool, typer.Option("--json", help='Print {"files": [...]} and the numbers drawn.')] = False,
+) -> None:
+    """What HSD is worth, on four Gaussians: against ESM, as t -> 0, and its gradient's noise (PNG; a few minutes)."""
+    from hgfctl.engine.data.mixture import gmm_mixture
+    from hgfctl.engine.figures.hsd import hsd_figure
+    from hgfctl.engine.metrics import hsd_study
+
+    law = gmm_mixture()
+    with console.working("(a) 28 perturbed scores"):
+        agreements = [hsd_study.agreement(law, t, 2 * draws // 5, seed) for t in (0.25, 0.5)]
+    with console.working("(b) the limit"):
+        exact = hsd_study.limit(law, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8), draws, seed)
+        by_critic = hsd_study.limit_by_critic(law, (0.025, 0.05, 0.1, 0.2, 0.4, 0.8), 2 * draws // 5, seed)
+    with console.working("(c) signal to noise"):
+        noise = hsd_study.gradient_noise(law, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5), draws // 3, seed)
+    hsd_figure(agreements, exact, by_critic, noise).save(out)
+    facts = {
+        "files": [str(out)],
+        "pearson": {str(a.t): a.pearson for a in agreements},
+        "limit": {str(p.t): p.ratio for p in exact},
+        "limit_by_critic": {str(p.t): p.ratio for p in by_critic},
+        "signal_to_noise": {"t": noise.levels, **noise.methods},
+    }
+    console.result(out, facts, json)
 
 
 @app.command()

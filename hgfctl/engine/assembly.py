@@ -10,20 +10,24 @@ from torch import nn
 from hgfctl import checkpoints
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
-from hgfctl.engine.data.density import DensityData, ExactDensity
+from hgfctl.engine.data.density import known_density
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.losses import LOSSES, TIMES
+from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
 from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.models import MODELS, NETWORKS
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.score import Score
+from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
+from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.solvers.hmc import HMCSampler
+from hgfctl.engine.solvers.langevin import LangevinSampler
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler, Sampler
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config, SampleSection, configuration
 from hgfctl.registry import Registry
+
+Model = HVP | Score | NoisedScore
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,13 @@ class Experiment:
     Args:
         config: with all defaults filled in and what was measured of the data.
         data: where x0 comes from.
-        model: the HVP or score, freshly initialised from the seed.
+        model: freshly initialised from the seed.
         loss: what is minimised; where it is a module, with weights of its own.
     """
 
     config: Config
     data: DataSet
-    model: HVP | Score
+    model: Model
     loss: Loss
 
 
@@ -50,7 +54,7 @@ class Trained:
     Args:
         path: of the file.
         config: of the run that made it.
-        model: HVP or score with the EMA weights, in evaluation mode.
+        model: with the EMA weights, in evaluation mode.
         shape: of an item.
         classes: number of classes; 0 for none.
         step, images: how far training had come.
@@ -58,7 +62,7 @@ class Trained:
 
     path: Path
     config: Config
-    model: HVP | Score
+    model: Model
     shape: tuple[int, ...]
     classes: int
     step: int
@@ -66,25 +70,22 @@ class Trained:
 
     @property
     def hvp(self) -> HVP:
-        """The model, which must be an HVP.
+        """The model as an HVP; a noise-conditional score is one of a diffusion.
 
         Raises:
-            RequestError: it is a score.
+            RequestError: it is the score of the data alone.
         """
-        if not isinstance(self.model, HVP):
+        if isinstance(self.model, Score):
             raise RequestError(f"{self.path} is a score, not an HVP; `score-match --evaluate` and `sample` take it")
-        return self.model
+        return ScoreHVP(self.model) if isinstance(self.model, NoisedScore) else self.model
 
-    @property
-    def score(self) -> Score:
-        """The model, which must be a score.
+    def score(self, sigma: float | None = None) -> Field:
+        """The model as a score field: of the data, or of data with noise sigma.
 
         Raises:
-            RequestError: it is an HVP.
+            RequestError: it knows one of the two only, and the other was asked for.
         """
-        if not isinstance(self.model, Score):
-            raise RequestError(f"{self.path} is an HVP, not a score; `hgfctl sample` and `visualize` take it")
-        return self.model
+        return score_field(self.model, sigma)
 
 
 def experiment(config: Config, device: torch.device) -> Experiment:
@@ -103,6 +104,32 @@ def experiment(config: Config, device: torch.device) -> Experiment:
     model = _model(config, data.shape, data.classes).to(device)
     loss = _loss(config, data)
     return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss)
+
+
+def score_field(model: Model, sigma: float | None = None) -> Field:
+    """A model as a score field: of the data, or of data with noise sigma.
+
+    Raises:
+        RequestError: it knows one of the two only, and the other was asked for.
+    """
+    if isinstance(model, Score):
+        if sigma is not None:
+            raise RequestError("--noise: this is the score of the data themselves; leave it out")
+        return model
+    if sigma is None:
+        raise RequestError("this model knows the score of noised data; --noise 0.1 says at which noise level")
+    if isinstance(model, HVP):
+        return score_of_hvp(model, sigma)
+    if not model.sigma_min * (1 - 1e-9) <= sigma <= model.sigma_max * (1 + 1e-9):
+        raise RequestError(
+            f"--noise {sigma:g}: this model was trained between {model.sigma_min:g} and {model.sigma_max:g}"
+        )
+    return model.at(sigma)
+
+
+def root_mean_square(model: Model) -> float:
+    """Of the model's data, per coordinate."""
+    return model.flow.sd if isinstance(model, HVP) else model.sd
 
 
 def with_defaults(config: Config) -> Config:
@@ -155,16 +182,16 @@ def _check_fit(config: Config) -> None:
         raise RequestError(f"preset {config.preset}: flow: a value is needed; known: {', '.join(FLOWS)}")
     if not of_hvp and config.flow is not None:
         raise RequestError(f"preset {config.preset}: flow: a score has none; leave it out, or set model=hvp")
-    if config.loss.name in LOSSES and of_hvp != (config.loss.name == "hvp"):
-        fit = ["hvp"] if of_hvp else [name for name in LOSSES if name != "hvp"]
+    if config.loss.name in LOSSES and config.model.name in TRAINS and config.loss.name not in TRAINS[config.model.name]:
         raise RequestError(
-            f"loss '{config.loss.name}' does not train model '{config.model.name}'; {', '.join(fit)} would"
+            f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
+            f"{', '.join(TRAINS[config.model.name])} would"
         )
 
 
-def _model(config: Config, shape: tuple[int, ...], classes: int) -> HVP | Score:
+def _model(config: Config, shape: tuple[int, ...], classes: int) -> Model:
     flow: Flow | None = FLOWS.build(config.flow.name, config.flow.options) if config.flow else None
-    model: HVP | Score = MODELS.build(
+    model: Model = MODELS.build(
         config.model.name, config.model.options, network=fresh_network(config, shape, classes), flow=flow
     )
     return model
@@ -181,7 +208,7 @@ def data_of(config: Config) -> DataSet:
 
 
 def sampler_of(
-    model: HVP | Score,
+    model: Model,
     shape: tuple[int, ...],
     classes: int,
     default: SampleSection,
@@ -201,13 +228,22 @@ def sampler_of(
         RequestError: an unknown or unfit method or grid, or too small a budget.
     """
     nfe, sampler, grid = nfe or default.nfe, sampler or default.sampler, grid or default.grid
+    own = {HVP: "", Score: "hmc", NoisedScore: "langevin"}[type(model)]
+    if sampler in ("hmc", "langevin") and sampler != own:
+        raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
     if isinstance(model, HVP):
         return FlowSampler(shape, classes, model, plan(model.flow, nfe, sampler, grid))
-    if sampler not in ("auto", "hmc"):
+    if isinstance(model, Score) and sampler not in ("auto", own):
         raise RequestError(f"sampler '{sampler}' is for HVPs; a score is sampled by hmc")
+    if isinstance(model, NoisedScore) and sampler not in ("auto", own):
+        hvp = ScoreHVP(model)
+        return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid))
     if grid != "auto":
-        raise RequestError(f"grid '{grid}' is for HVPs; hmc, which samples scores, has none")
-    return HMCSampler(shape, classes, model, nfe, default.step, default.flight)
+        raise RequestError(f"grid '{grid}' is for HVPs; {own}, which samples this model, takes none")
+    chosen = {} if default.step is None else {"step": default.step}
+    if isinstance(model, Score):
+        return HMCSampler(shape, classes, model, nfe, flight=default.flight, **chosen)
+    return LangevinSampler(shape, classes, model, nfe, friction=default.friction, **chosen)
 
 
 def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -217,8 +253,8 @@ def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Mo
 
 
 def _loss(config: Config, data: DataSet) -> Loss:
-    density = getattr(data, "density", None) if isinstance(data, DensityData) else None
-    if config.loss.name == "esm" and not isinstance(density, ExactDensity):
+    density = known_density(data)
+    if config.loss.name == "esm" and density is None:
         raise RequestError(f"loss 'esm' needs the true score, and that of data '{config.data.name}' is not known")
     loss: Loss = LOSSES.build(
         config.loss.name,

@@ -38,7 +38,7 @@ def main() -> None:
     real = [mixture.sample(arguments.num, generator(seed, "benchmark", "again")) for seed in arguments.seeds]
     print(f"{'real':12} {_row([_compare(mixture, x, truth) for x in real])}")
     for nfe in arguments.nfe:
-        sampler = sampler_of(model.score, model.shape, model.classes, model.config.sample, nfe)
+        sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe)
         drawn = []
         for seed in arguments.seeds:
             seeds = torch.arange(seed, seed + arguments.num)

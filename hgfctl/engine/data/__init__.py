@@ -13,6 +13,7 @@ DATA = Registry(
         "digits": "hgfctl.engine.data.digits:digits",
         "folder": "hgfctl.engine.data.folder:folder",
         "gmm": "hgfctl.engine.data.mixture:gmm",
+        "gmm8": "hgfctl.engine.data.mixture:gmm8",
         "gmm64": "hgfctl.engine.data.mixture:gmm64",
         "moons": "hgfctl.engine.data.curves:moons",
         "ring": "hgfctl.engine.data.mixture:ring",

@@ -1,5 +1,6 @@
 """What a data set is: shape, classes, and a stream of batches addressed by position."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,9 +30,53 @@ class DataSet(ABC):
     def batch(self, first: int, count: int, seed: int) -> Batch:
         """Items first ... first + count - 1 of the stream."""
 
+    @property
+    def count(self) -> float:
+        """How many items there are; infinite where each is drawn afresh."""
+        return math.inf
+
     @abstractmethod
     def root_mean_square(self) -> float:
         """sqrt(E x^2) over items and coordinates: the `sd` of a flow's preconditioning."""
+
+    def split(self) -> "tuple[DataSet, DataSet]":
+        """Two sets that share no item: to fit on, and to judge by. An endless set is itself both, under other seeds."""
+        return self, self
+
+    def noised(self, sigma: float) -> "DataSet":
+        """The law of x + sigma z, z ~ N(0, I)."""
+        return Noised(self, sigma)
+
+
+@dataclass
+class Noised(DataSet):
+    """Items with Gaussian noise, fresh at every position of the stream.
+
+    Args:
+        base: without it.
+        sigma: standard deviation of the noise.
+    """
+
+    base: DataSet
+    sigma: float
+
+    def __post_init__(self) -> None:
+        self.shape, self.classes = self.base.shape, self.base.classes
+
+    def batch(self, first: int, count: int, seed: int) -> Batch:
+        x, labels = self.base.batch(first, count, seed)
+        return Batch(x + self.sigma * torch.randn(x.shape, generator=generator(seed, "noised", first)), labels)
+
+    @property
+    def count(self) -> float:
+        return self.base.count
+
+    def root_mean_square(self) -> float:
+        return math.hypot(self.base.root_mean_square(), self.sigma)
+
+    def split(self) -> tuple[DataSet, DataSet]:
+        fit, held_out = self.base.split()
+        return Noised(fit, self.sigma), Noised(held_out, self.sigma)
 
 
 @dataclass
@@ -54,6 +99,10 @@ class Items(DataSet):
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def count(self) -> int:
+        return len(self)
+
     def all(self) -> Batch:
         """Every item once, in order."""
         return self._at(torch.arange(len(self)))
@@ -61,6 +110,18 @@ class Items(DataSet):
     def batch(self, first: int, count: int, seed: int) -> Batch:
         index = torch.cat([self._order(epoch, seed)[part] for epoch, part in self._epochs(first, count)])
         return self._at(index)
+
+    def split(self) -> "tuple[Items, Items]":
+        """A fifth of the items, chosen at random but always the same, is held out."""
+        order = torch.randperm(len(self), generator=generator("split"))
+        count = max(1, len(self) // 5)
+        fit, held_out = order[count:].sort().values, order[:count].sort().values
+        return self._only(fit), self._only(held_out)
+
+    def _only(self, index: Tensor) -> "Items":
+        chosen = Items(self.x[index], None if self.labels is None else self.labels[index])
+        chosen.classes = self.classes
+        return chosen
 
     def _at(self, index: Tensor) -> Batch:
         x = self.x[index]

@@ -18,6 +18,10 @@ class Density(ABC):
     def sample(self, count: int, rng: Generator) -> Tensor:
         """(count, d) draws, float64."""
 
+    def noised(self, sigma: float) -> "ExactDensity | None":
+        """The law of x + sigma z, z ~ N(0, I), where its score is known; None where it is not."""
+        return None
+
 
 class ExactDensity(Density):
     """A law whose log-density and score are known."""
@@ -31,6 +35,12 @@ class ExactDensity(Density):
         """grad log p: (B, d) -> (B, d)."""
 
 
+def known_density(data: DataSet) -> ExactDensity | None:
+    """The law of the data, where its score is known."""
+    density = data.density if isinstance(data, DensityData) else None
+    return density if isinstance(density, ExactDensity) else None
+
+
 @dataclass
 class DensityData(DataSet):
     """An endless data set of independent draws from a law."""
@@ -42,6 +52,10 @@ class DensityData(DataSet):
 
     def batch(self, first: int, count: int, seed: int) -> Batch:
         return Batch(self.density.sample(count, generator(seed, "draw", first)).float(), None)
+
+    def noised(self, sigma: float) -> DataSet:
+        law = self.density.noised(sigma)
+        return super().noised(sigma) if law is None else DensityData(law)
 
     def root_mean_square(self) -> float:
         """From 100,000 draws of fixed seed: a relative error of about 0.2 %, harmless in a preconditioner."""

@@ -37,6 +37,11 @@ class GaussianMixture(ExactDensity):
             x[component == k] = mean + (x[component == k] * self.variances[k].sqrt()) @ self.axes[k].T
         return x
 
+    def noised(self, sigma: float) -> "GaussianMixture":
+        return GaussianMixture(
+            self.weights, self.means, self.covariances + sigma**2 * torch.eye(self.dim, dtype=torch.float64)
+        )
+
     def posterior(self, x: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of x = a x0 + b z, component by component.
 
@@ -84,16 +89,16 @@ def gmm_mixture(sd: float = 0.35) -> GaussianMixture:
     return isotropic(torch.tensor([[1.2, 0.0], [-1.2, 0.3], [0.0, 1.3], [0.2, -1.1]], dtype=torch.float64), sd)
 
 
-def gmm64_mixture(seed: int = 0) -> GaussianMixture:
-    """16 components in 64 dimensions with the decaying spectrum of images, of overall root mean square 0.5."""
-    rng = generator(seed, "gmm64")
-    scale = (1 + torch.arange(64, dtype=torch.float64)) ** -0.75
-    means = scale * torch.randn(16, 64, generator=rng, dtype=torch.float64)
+def spectral_mixture(dim: int, components: int, seed: int = 0, decay: float = 0.75) -> GaussianMixture:
+    """Components in d dimensions whose scales fall as (1 + i)^-decay, as images' do; overall root mean square 0.5."""
+    rng = generator(seed, f"gmm{dim}")
+    scale = (1 + torch.arange(dim, dtype=torch.float64)) ** -decay
+    means = scale * torch.randn(components, dim, generator=rng, dtype=torch.float64)
     means -= means.mean(0)
-    width = 0.5 + torch.rand(16, 1, generator=rng, dtype=torch.float64)
+    width = 0.5 + torch.rand(components, 1, generator=rng, dtype=torch.float64)
     variances = (0.4 * scale * width) ** 2
     rms = (means.square() + variances).mean().sqrt()
-    return GaussianMixture(torch.ones(16), means * (0.5 / rms), torch.diag_embed(variances * (0.5 / rms) ** 2))
+    return GaussianMixture(torch.ones(components), means * (0.5 / rms), torch.diag_embed(variances * (0.5 / rms) ** 2))
 
 
 def ring(modes: int = 8, radius: float = 0.7, sd: float = 0.05) -> DensityData:
@@ -112,6 +117,21 @@ def gmm(sd: float = 0.35) -> DensityData:
     return DensityData(gmm_mixture(sd))
 
 
-def gmm64(seed: int = 0) -> DensityData:
-    """Data set `gmm64`: 16 Gaussians in 64 dimensions; `seed` draws another mixture of the same kind."""
-    return DensityData(gmm64_mixture(seed))
+def gmm64_mixture(seed: int = 0) -> GaussianMixture:
+    """16 components in 64 dimensions with the decaying spectrum of images."""
+    return spectral_mixture(64, 16, seed)
+
+
+def gmm8(seed: int = 0, decay: float = 0.75) -> DensityData:
+    """Data set `gmm8`: eight Gaussians in eight dimensions; see `gmm64`."""
+    return DensityData(spectral_mixture(8, 8, seed, decay))
+
+
+def gmm64(seed: int = 0, decay: float = 0.75) -> DensityData:
+    """Data set `gmm64`: 16 Gaussians in 64 dimensions.
+
+    Args:
+        seed: draws another mixture of the same kind.
+        decay: of the spectrum, coordinate i having scale (1 + i)^-decay; 0 makes all coordinates alike.
+    """
+    return DensityData(spectral_mixture(64, 16, seed, decay))

@@ -1,7 +1,8 @@
 """What is minimised, and at which times.
 
-A loss is called as loss(model, x0, labels, rng) and gives one number an item, (B,). `hvp` trains an HVP, the others a
-score. A loss that is a module (the game of HSM) brings weights of its own, which are trained along.
+A loss is called as loss(model, x0, labels, rng) and gives one number an item, (B,). `TRAINS` says which
+trains which model. A loss that is a module brings a state of its own: weights, which are trained along (the critic of
+HSM's game), or buffers.
 """
 
 from hgfctl.registry import Registry
@@ -18,8 +19,17 @@ LOSSES = Registry(
         "ssm-vr": "hgfctl.engine.losses.score_matching:SSMVR",
         "ism": "hgfctl.engine.losses.score_matching:ISM",
         "esm": "hgfctl.engine.losses.score_matching:ESM",
+        "denoising-hsm": "hgfctl.engine.losses.denoising:DenoisingHSM",
+        "denoising-dsm": "hgfctl.engine.losses.denoising:denoising_dsm",
     },
 )
+
+TRAINS = {
+    "hvp": ("hvp",),
+    "score": ("hsm", "hsm-galerkin", "dsm", "dsm-antithetic", "ssm", "ssm-vr", "ism", "esm"),
+    "noised-score": ("denoising-hsm", "denoising-dsm"),
+}
+"""Model -> the losses that train it."""
 
 TIMES = Registry(
     "times",

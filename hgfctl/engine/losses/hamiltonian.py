@@ -15,7 +15,8 @@ from torch.func import functional_call
 from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import reversible
 from hgfctl.engine.integrators.symplectic import LEAPFROG
-from hgfctl.engine.losses.score_loss import Field, dot, noise_like
+from hgfctl.engine.losses.score_loss import dot, noise_like
+from hgfctl.engine.models.score import Field
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,39 @@ class HSMGalerkin:
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         v0 = noise_like(x0, rng)
         if not self.antithetic:
-            return self._one_side(field, State(x0, v0), labels)
+            return galerkin(field, State(x0, v0), labels, self.duration, self.steps)
         pairs = State(torch.cat([x0, x0]), torch.cat([v0, -v0]))
         both = None if labels is None else torch.cat([labels, labels])
-        return self._one_side(field, pairs, both).reshape(2, -1).mean(0)
+        return galerkin(field, pairs, both, self.duration, self.steps).reshape(2, -1).mean(0)
 
-    def _one_side(self, field: Field, start: State, labels: Tensor | None) -> Tensor:
-        times = torch.linspace(0, self.duration, self.steps + 1, dtype=torch.float64)
-        guesses: list[Tensor] = []
 
-        def force(x: Tensor, t: Tensor) -> Tensor:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and bool(guesses)):  # F(x0) enters the flight only
-                guesses.append(field(x, labels))
-            return guesses[-1].detach()
+def galerkin(field: Field, start: State, labels: Tensor | None, duration: float | Tensor, steps: int) -> Tensor:
+    """The loss of `HSMGalerkin` for flights from `start`, (B,).
 
-        flight = list(LEAPFROG.trajectory(force, start, times))
-        weights = 2 * times / times.square().sum()
-        terms = zip(weights[1:].tolist(), flight[1:], guesses[1:], strict=True)
-        return torch.stack([w * dot(state.v, guess) for w, state, guess in terms]).sum(0)
+    Its value estimates J(F) = E |F|^2 + 2 E div F, as that of the classical losses does; its gradient comes from the
+    factors psi alone.
+
+    Args:
+        field: F, which is the force, too.
+        start: (x0, v0).
+        labels: (B,) or None.
+        duration: T, or (B,) with each flight's own.
+        steps: of the leapfrog.
+    """
+    share = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    times = share * duration if isinstance(duration, float) else share.unsqueeze(1) * duration.double().cpu()
+    guesses: list[Tensor] = []
+
+    def force(x: Tensor, t: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(guesses)):  # F(x0) enters the flight only
+            guesses.append(field(x, labels))
+        return guesses[-1].detach()
+
+    flight = list(LEAPFROG.trajectory(force, start, times))
+    weights = (times.square() / times.square().sum(0))[1:].to(start.x)
+    parts = zip(weights, times[1:].to(start.x), flight[1:], guesses[1:], strict=True)
+    terms = [w * (2 / t * dot(state.v, psi) - dot(psi.detach(), psi.detach())) for w, t, state, psi in parts]
+    return torch.stack(terms).sum(0)
 
 
 class HSMMinMax(nn.Module):

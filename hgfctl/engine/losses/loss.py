@@ -1,6 +1,6 @@
 """What a loss is."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -12,3 +12,17 @@ class Loss(Protocol):
     """
 
     def __call__(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """A loss that looks at the model from time to time, and decides."""
+
+    every: int
+    """Training steps between two looks."""
+
+    def adapt(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator) -> None:
+        """A look, on a batch; what was seen is kept in buffers."""
+
+    def facts(self, model: Any) -> dict[str, float]:
+        """What was decided, for the log."""

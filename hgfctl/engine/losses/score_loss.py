@@ -1,12 +1,7 @@
 """What score losses share: loss(field, x0, labels, rng) gives one number an item, (B,)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Generator, Tensor
-
-Field = Callable[[Tensor, Tensor | None], Tensor]
-"""A score model F(x, labels): x (B, *D), labels (B,) or None -> (B, *D)."""
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from hgfctl.engine.data.density import ExactDensity
-from hgfctl.engine.losses.score_loss import Field, dot, noise_like
+from hgfctl.engine.losses.score_loss import dot, noise_like
+from hgfctl.engine.models.score import Field
 
 
 @dataclass(frozen=True)

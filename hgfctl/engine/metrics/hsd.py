@@ -6,6 +6,7 @@ vanishes for all t if and only if F is the score, and HSD_t / t^2 -> E |F - grad
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,9 @@ from hgfctl.engine.data.density import ExactDensity
 from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators.integrator import Force
 from hgfctl.engine.integrators.symplectic import LEAPFROG
-from hgfctl.engine.losses.score_loss import Field, dot, noise_like
+from hgfctl.engine.losses.score_loss import dot, noise_like
 from hgfctl.engine.metrics.score_error import Estimate, mean
+from hgfctl.engine.models.score import Field
 from hgfctl.engine.randomness import generator
 
 
@@ -64,7 +66,7 @@ def liouville_hvp(
 
 @torch.no_grad()
 def hsd_exact(
-    force: Force, density: ExactDensity, x0: Tensor, v0: Tensor, t: float, steps: int, nodes: int = 28, batch: int = 500
+    force: Force, density: ExactDensity, x0: Tensor, v0: Tensor, t: float, steps: int, nodes: int = 28, batch: int = 32
 ) -> Estimate:
     """HSD_t of a force in the plane, by `liouville_hvp` where the flight of (x0, v0), (N, 2) each, ends.
 
@@ -86,60 +88,81 @@ def _gauss_hermite(nodes: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(knots), torch.from_numpy(weights / math.sqrt(2 * math.pi))
 
 
-def hsd_by_critic(
-    field: Field,
-    data: DataSet,
-    critic: nn.Module,
-    sd: float,
-    t: float,
-    steps: int = 4,
-    fits: int = 1500,
-    batch: int = 256,
-    held_out: int = 20_000,
-    lr: float = 3e-3,
-    seed: int = 0,
-) -> Estimate:
-    """HSD_t by a trained critic, in any dimension: E[2 V_phi . v_t - |V_phi|^2] on flights that it has not seen.
-
-    Above HSD_t only by chance, below it by what the critic has failed to learn, E |V - V_phi|^2; it may be negative.
-    Flights come in pairs with +v0 and -v0, whose noise cancels.
+@dataclass(frozen=True)
+class Flights:
+    """Pairs of flights of a field from the data, with +v0 and -v0, and what a critic makes of them.
 
     Args:
         field: the force.
         data: where flights start.
-        critic: a network C(x, noise, labels), freshly initialised; V_phi = t C(x / sd) / sd. Trained in place.
         sd: root mean square of the data per coordinate.
         t: time of flight.
         steps: of its leapfrog.
-        fits: training steps of the critic.
-        batch: pairs a step.
-        held_out: pairs of the estimate.
-        lr: learning rate, falling to 0 linearly.
-        seed: of flights.
+        seed: of the draws.
     """
-    device = next(critic.parameters()).device
-    times = flight_times(t, steps)
 
-    def gain(first: int, count: int, key: str) -> Tensor:
-        drawn = data.batch(first, count, generator(seed, "hsd", key).initial_seed())
+    field: Field
+    data: DataSet
+    sd: float
+    t: float
+    steps: int = 4
+    seed: int = 0
+
+    def hvp(self, critic: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
+        """V_phi = t C(x / sd) / sd of a network C(x, noise, labels): (B, *D) -> (B, *D)."""
+        noise = x.new_full((len(x),), math.log(self.t) / 4)
+        return self.t / self.sd * critic(x / self.sd, noise, labels)
+
+    def gain(self, critic: nn.Module, data: DataSet, first: int, count: int, key: str) -> Tensor:
+        """2 V_phi . v_t - |V_phi|^2, averaged over the two flights of a pair: (count,)."""
+        device = next(critic.parameters()).device
+        drawn = data.batch(first, count, generator(self.seed, "hsd", key).initial_seed())
         x0 = drawn.x.to(device)
         labels = None if drawn.labels is None else torch.cat([drawn.labels, drawn.labels]).to(device)
-        v0 = noise_like(x0, generator(seed, "hsd", key, first))
+        v0 = noise_like(x0, generator(self.seed, "hsd", key, first))
         start = State(torch.cat([x0, x0]), torch.cat([v0, -v0]))
         with torch.no_grad():
-            end = LEAPFROG.integrate(lambda x, _: field(x, labels), start, times)
-        guess = t / sd * critic(end.x / sd, end.x.new_full((len(end.x),), math.log(t) / 4), labels)
+            times = flight_times(self.t, self.steps)
+            end = LEAPFROG.integrate(lambda x, _: self.field(x, labels), start, times)
+        guess = self.hvp(critic, end.x, labels)
         return (2 * dot(guess, end.v) - dot(guess, guess)).reshape(2, -1).mean(0)
 
-    critic.train()
-    adam = torch.optim.Adam(critic.parameters(), lr=lr, fused=device.type != "mps")
-    for i in range(fits):
-        for group in adam.param_groups:
-            group["lr"] = lr * (1 - i / fits)
-        adam.zero_grad()
-        (-gain(i * batch, batch, "fit").mean() / t**2).backward()
-        adam.step()
-    critic.eval()
-    with torch.no_grad():
-        firsts = range(0, held_out, batch)
-        return mean(torch.cat([gain(i, min(batch, held_out - i), "held out").double().cpu() for i in firsts]))
+    def train(self, critic: nn.Module, fits: int = 1500, batch: int = 256, lr: float = 3e-3) -> None:
+        """Adam on the gain of `batch` pairs a step, the learning rate falling to 0 linearly."""
+        data, _ = self.data.split()
+        critic.train()
+        device = next(critic.parameters()).device
+        adam = torch.optim.Adam(critic.parameters(), lr=lr, fused=device.type != "mps")
+        for i in range(fits):
+            for group in adam.param_groups:
+                group["lr"] = lr * (1 - i / fits)
+            adam.zero_grad()
+            (-self.gain(critic, data, i * batch, batch, "fit").mean() / self.t**2).backward()
+            adam.step()
+        critic.eval()
+
+    @torch.no_grad()
+    def judge(self, critic: nn.Module, pairs: int = 20_000, batch: int = 256) -> Estimate:
+        """The mean gain on flights that the critic has not seen; of finite data, from items that it has not."""
+        _, data = self.data.split()
+        count = int(min(pairs, data.count))
+        parts = [
+            self.gain(critic, data, i, min(batch, count - i), "held out").double().cpu() for i in range(0, count, batch)
+        ]
+        return mean(torch.cat(parts))
+
+
+def hsd_by_critic(flights: Flights, critic: nn.Module, fits: int = 1500, batch: int = 256) -> Estimate:
+    """HSD_t by a trained critic, in any dimension: E[2 V_phi . v_t - |V_phi|^2] on held-out flights.
+
+    Above HSD_t only by chance, below it by what the critic has failed to learn, E |V - V_phi|^2; it may be negative.
+    The noise of a pair of flights cancels, mostly.
+
+    Args:
+        flights: of the field that is judged.
+        critic: a network C(x, noise, labels), freshly initialised. Trained in place.
+        fits: training steps of the critic.
+        batch: pairs a step.
+    """
+    flights.train(critic, fits, batch)
+    return flights.judge(critic, batch=batch)

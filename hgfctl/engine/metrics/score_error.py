@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.data.density import ExactDensity
-from hgfctl.engine.losses.score_loss import Field
+from hgfctl.engine.models.score import Field
 
 
 class Estimate(NamedTuple):

@@ -1,8 +1,8 @@
 """Networks, and the models that wrap them: the HVP and the score.
 
 A network is a module N(x, noise, labels): x (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None ->
-(B, *D). `hvp` turns one into a Hamiltonian velocity predictor and `score` into an estimate of grad log pi; nothing else
-needs to know which network it is.
+(B, *D). `hvp` turns one into a Hamiltonian velocity predictor, `score` into an estimate of grad log pi, `noised-score`
+into one of the score of noised data; nothing else needs to know which network it is.
 """
 
 from hgfctl.registry import Registry
@@ -21,5 +21,6 @@ MODELS = Registry(
     {
         "hvp": "hgfctl.engine.models.hvp:HVP",
         "score": "hgfctl.engine.models.score:Score",
+        "noised-score": "hgfctl.engine.models.noised_score:NoisedScore",
     },
 )

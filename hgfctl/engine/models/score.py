@@ -1,7 +1,12 @@
 """Score models: F(x), an estimate of grad log pi(x), from any network of the room."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+Field = Callable[[Tensor, Tensor | None], Tensor]
+"""A score field F(x, labels): x (B, *D), labels (B,) or None -> (B, *D)."""
 
 
 class Score(nn.Module):

@@ -13,11 +13,16 @@ from hgfctl import __version__, checkpoints
 from hgfctl.atomic import replacing
 from hgfctl.engine.assembly import sampler_of
 from hgfctl.engine.figures.samples import samples_figure
+from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
+from hgfctl.engine.metrics.stiffness import curvature
+from hgfctl.engine.models.score import Score
 from hgfctl.engine.training.schedules import learning_rate
-from hgfctl.engine.training.trainer import NotFinite, Trainer
+from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import RequestError
 from hgfctl.runs import Run
 
+ABSURD = 1000.0
+"""Times the size of a right answer: a mean loss above this comes from weights that are lost."""
 SAMPLE_GRID = 64
 """Items in each grid drawn during training."""
 
@@ -63,6 +68,7 @@ class Session:
         self.seconds = 0.0
         """Spent in training, in all sessions of the run together."""
         self._loss_sum, self._loss_count = 0.0, 0
+        self._longest_flight: float | None = None
 
     @property
     def loss(self) -> float:
@@ -110,7 +116,7 @@ class Session:
         """Trains to the end, or until `stop` says so; in both cases saves before it returns.
 
         Raises:
-            NotFinite: the loss; the checkpoints written before remain.
+            Diverged: the loss; the checkpoints written before remain, and the message says what may be wrong.
             HgfctlError: a file cannot be written.
         """
         train, trainer = self.config.train, self.trainer
@@ -122,16 +128,21 @@ class Session:
         while trainer.step < train.steps and not stop():
             try:
                 loss = trainer.advance()
-            except NotFinite as failure:
-                raise NotFinite(f"{failure}\n{self._last_good()}") from None
+            except Diverged as failure:
+                raise Diverged(f"{failure}; {self._cause()}\n{self._last_good()}") from None
             self.seconds = before + time.monotonic() - began
             self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
             pace = (trainer.step - first) * train.batch / (time.monotonic() - began)
             yield Stepped(trainer.step, self.loss, pace)
             last = trainer.step == train.steps
-            if last or trainer.step % train.log_every == 0:
+            log, save = (last or trainer.step % every == 0 for every in (train.log_every, save_steps))
+            if (log or save) and self.loss > ABSURD * self._unit:
+                grown = f"the loss has grown to {self.loss:.3g} at step {trainer.step}"
+                raise Diverged(f"{grown}; {self._cause()}\n{self._last_good()}")
+            if log:
+                self._longest_flight = self._quarter_period()
                 self._log(pace)
-            if last or trainer.step % save_steps == 0:
+            if save:
                 yield self.save()
             if last or trainer.step % sample_steps == 0:
                 yield self.draw()
@@ -191,8 +202,36 @@ class Session:
                 "lr": learning_rate(self.config.train, trainer.images - self.config.train.batch),
                 "seconds": round(self.seconds, 3),
                 "images_per_second": round(pace, 1),
+                **trainer.facts,
             }
         )
+
+    @property
+    def _unit(self) -> float:
+        """The size of a loss whose answers are as large as the right ones, roughly."""
+        trainer = self.trainer
+        if isinstance(trainer.model, Score):
+            return math.prod(trainer.experiment.data.shape) / trainer.model.sd**2
+        return 1.0
+
+    def _quarter_period(self) -> float | None:
+        """Of a score that is flown along, while it is in good order."""
+        trainer = self.trainer
+        if not (isinstance(trainer.ema, Score) and isinstance(trainer.experiment.loss, HSMGalerkin | HSMMinMax)):
+            return None
+        x0, labels = trainer.experiment.data.batch(0, 256, self.config.train.seed)
+        x0, labels = x0.to(trainer.device), None if labels is None else labels.to(trainer.device)
+        with torch.no_grad():
+            size = float(trainer.ema(x0, labels).square().flatten(1).sum(1).mean())
+        return curvature(trainer.ema, x0, labels).quarter_period if size < ABSURD * self._unit else None
+
+    def _cause(self) -> str:
+        """What has made the loss diverge, as far as can be told."""
+        loss, limit = self.trainer.experiment.loss, self._longest_flight
+        if isinstance(loss, HSMGalerkin | HSMMinMax) and limit is not None and loss.duration > limit:
+            return f"flights of loss.duration={loss.duration:g} are too long for the score's curvature: try {limit:.2g}"
+        who = "the field or its critic" if isinstance(loss, HSMMinMax) else "the network"
+        return f"{who} is learning too fast: try a smaller train.lr or a longer train.ramp"
 
     def _last_good(self) -> str:
         found = self.run.checkpoints()

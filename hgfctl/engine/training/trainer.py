@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from hgfctl.engine.assembly import Experiment
+from hgfctl.engine.losses.loss import Adaptive
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
 from hgfctl.errors import HgfctlError
 
 
-class NotFinite(HgfctlError):
-    """The loss has become NaN or infinite; the weights are still those of the step before."""
+class Diverged(HgfctlError):
+    """The loss has become NaN, infinite or absurd; the weights are still those of the step before."""
 
 
 class Trainer:
@@ -35,6 +36,9 @@ class Trainer:
         self._parameters = dict(self.model.network.named_parameters())
         if isinstance(experiment.loss, nn.Module):
             self._parameters |= {f"loss.{name}": p for name, p in experiment.loss.named_parameters()}
+            self._buffers = {f"loss.{name}": b for name, b in experiment.loss.named_buffers()}
+        else:
+            self._buffers = {}
         self.device = next(iter(self._parameters.values())).device
         self._adam = torch.optim.Adam(
             self._parameters.values(),
@@ -42,6 +46,12 @@ class Trainer:
             betas=experiment.config.train.betas,
             fused=self.device.type != "mps",
         )
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What an adaptive loss has decided; empty for others."""
+        loss = self.experiment.loss
+        return loss.facts(self.model) if isinstance(loss, Adaptive) else {}
 
     @property
     def images(self) -> int:
@@ -52,7 +62,7 @@ class Trainer:
         """One step; returns its loss.
 
         Raises:
-            NotFinite: before any weight is changed.
+            Diverged: before any weight is changed.
         """
         train, step = self.experiment.config.train, self.step + 1
         rate = learning_rate(train, self.images)
@@ -64,12 +74,14 @@ class Trainer:
             batch = self.experiment.data.batch(self.images + i * part, part, train.seed)
             x0 = batch.x.to(self.device, non_blocking=True)
             labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
+            if i == 0 and isinstance(self.experiment.loss, Adaptive) and self.step % self.experiment.loss.every == 0:
+                self.experiment.loss.adapt(self.model, x0, labels, generator(train.seed, "adapt", step))
             loss = self.experiment.loss(self.model, x0, labels, generator(train.seed, "loss", step, i)).mean()
             (loss / train.accumulate).backward()
             total += loss.detach() / train.accumulate
         value = float(total)
         if not torch.isfinite(total):
-            raise NotFinite(f"the loss is {value} at step {step}; try a smaller train.lr or a longer train.ramp")
+            raise Diverged(f"the loss is {value} at step {step}")
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._adam.step()
@@ -78,8 +90,9 @@ class Trainer:
         return value
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that `restore` needs besides the step: raw weights, EMA and Adam's moments."""
+        """Everything that `restore` needs besides the step: raw weights, EMA, Adam's moments, buffers of the loss."""
         tensors = {f"network.{name}": p.detach() for name, p in self._parameters.items()}
+        tensors |= {f"buffer.{name}": b for name, b in self._buffers.items()}
         tensors |= {f"ema.{name}": p for name, p in self._averages.items()}
         for name, p in self._parameters.items():
             moments: dict[str, Any] = self._adam.state.get(p, {})
@@ -94,6 +107,8 @@ class Trainer:
                 p.copy_(tensors[f"network.{name}"])
             for name, average in self._averages.items():
                 average.copy_(tensors[f"ema.{name}"])
+            for name, b in self._buffers.items():
+                b.copy_(tensors[f"buffer.{name}"])
         self._adam.state.clear()
         if step:
             for name, p in self._parameters.items():
