@@ -507,7 +507,7 @@ def test_a_model_goes_to_the_command_that_takes_it(hgfctl: Run, score: Path, rin
     _is_clear(hgfctl("train", "--preset", "gmm-hsm", status=2), "hgfctl score-match")
     _is_clear(hgfctl("visualize", "trajectories", str(score), status=2), "this is a score")
     _is_clear(hgfctl("sample", str(score), "--sampler", "heun", status=2), "a score is sampled by hmc")
-    _is_clear(hgfctl("sample", str(score), "--grid", "rho", status=2), "has none")
+    _is_clear(hgfctl("sample", str(score), "--grid", "rho", status=2), "takes none")
     _is_clear(hgfctl("score-match", "--evaluate", str(ring), status=2), "--noise 0.1 says at which noise level")
     _is_clear(hgfctl("score-match", "--evaluate", str(score), "--noise", "1", status=2), "score of the data themselves")
     _is_clear(hgfctl("sample", str(ring), "--sampler", "hmc", status=2), "'hmc' is not for this model")

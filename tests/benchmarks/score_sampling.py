@@ -1,6 +1,6 @@
 """Do samples of a learned score have the modes' weights and the covariance of the mixture that it was learned from?
 
-    python tests/benchmarks/score_sampling.py RUN [--nfe 1000 3000] [--num 20000] [--seeds 0 100000 200000]
+    python tests/benchmarks/score_sampling.py RUN [--nfe 1000 3000] [--sampler auto] [--num 20000] [--seeds 0 100000 200000]
 
 For each budget, over the seeds: the largest difference of a mode's share (by the most likely mode of each sample) from
 that of a million real draws, in points; the largest difference of the covariance's entries, in per cent of the
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--nfe", nargs="+", type=int, default=[1000, 3000])
+    parser.add_argument("--sampler", default="auto")
     parser.add_argument("--num", type=int, default=20_000)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 100_000, 200_000])
     arguments = parser.parse_args()
@@ -38,7 +39,7 @@ def main() -> None:
     real = [mixture.sample(arguments.num, generator(seed, "benchmark", "again")) for seed in arguments.seeds]
     print(f"{'real':12} {_row([_compare(mixture, x, truth) for x in real])}")
     for nfe in arguments.nfe:
-        sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe)
+        sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler)
         drawn = []
         for seed in arguments.seeds:
             seeds = torch.arange(seed, seed + arguments.num)

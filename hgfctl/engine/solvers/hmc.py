@@ -72,11 +72,7 @@ class HMCSampler(Sampler):
         device = next(self.score.parameters()).device
         labels = self.labels(seeds, wanted)
         labels = None if labels is None else labels.to(device)
-        draws = [generator(seed, "hmc") for seed in seeds.tolist()]
-
-        def normal() -> Tensor:
-            noise = torch.stack([torch.randn(self.shape, generator=rng, dtype=torch.float64) for rng in draws])
-            return (noise.float() if device.type == "mps" else noise).to(device)
+        normal = self.noise(seeds, "hmc", device)
 
         def force(x: Tensor, t: Tensor) -> Tensor:
             return self.score(x, labels)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.models.noised_score import NoisedScore
-from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.errors import RequestError
 
@@ -64,11 +63,7 @@ class LangevinSampler(Sampler):
         device = next(self.score.parameters()).device
         labels = self.labels(seeds, wanted)
         labels = None if labels is None else labels.to(device)
-        draws = [generator(seed, "langevin") for seed in seeds.tolist()]
-
-        def normal() -> Tensor:
-            noise = torch.stack([torch.randn(self.shape, generator=rng, dtype=torch.float64) for rng in draws])
-            return (noise.float() if device.type == "mps" else noise).to(device)
+        normal = self.noise(seeds, "langevin", device)
 
         def force(x: Tensor, sigma: float) -> Tensor:
             return self.score(x, torch.tensor(sigma, dtype=torch.float64).to(x), labels)

@@ -1,7 +1,7 @@
 """Items by their seeds: item i depends on (checkpoint, method, its seed) alone, not on the batch it was made in."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,6 +52,16 @@ class Sampler(ABC):
             return None
         choice = torch.tensor(wanted or range(self.classes))
         return choice[seeds % len(choice)]
+
+    def noise(self, seeds: Tensor, purpose: str, device: torch.device) -> Callable[[], Tensor]:
+        """A source of standard normal draws (B, *shape), in which each item has a stream of its own."""
+        streams = [generator(seed, purpose) for seed in seeds.tolist()]
+
+        def draw() -> Tensor:
+            drawn = torch.stack([torch.randn(self.shape, generator=rng, dtype=torch.float64) for rng in streams])
+            return (drawn.float() if device.type == "mps" else drawn).to(device)
+
+        return draw
 
     def batches(self, seeds: Tensor, batch: int, wanted: Sequence[int] = ()) -> Iterator[Batch]:
         """The samples, float32 on the CPU, `batch` at a time."""

@@ -21,8 +21,10 @@ from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import RequestError
 from hgfctl.runs import Run
 
-ABSURD = 1000.0
+ABSURD = 1e3
 """Times the size of a right answer: a mean loss above this comes from weights that are lost."""
+ABSURD_GAIN = 1e6
+"""And one this far below 0. Scores of narrow laws have losses far below 0, but not so far."""
 SAMPLE_GRID = 64
 """Items in each grid drawn during training."""
 
@@ -136,7 +138,7 @@ class Session:
             yield Stepped(trainer.step, self.loss, pace)
             last = trainer.step == train.steps
             log, save = (last or trainer.step % every == 0 for every in (train.log_every, save_steps))
-            if (log or save) and self.loss > ABSURD * self._unit:
+            if (log or save) and not -ABSURD_GAIN * self._unit < self.loss < ABSURD * self._unit:
                 grown = f"the loss has grown to {self.loss:.3g} at step {trainer.step}"
                 raise Diverged(f"{grown}; {self._cause()}\n{self._last_good()}")
             if log:
