@@ -1,6 +1,6 @@
 """Do samples of a learned score have the modes' weights and the covariance of the mixture that it was learned from?
 
-    python tests/benchmarks/score_sampling.py RUN [--nfe 1000 3000] [--sampler auto] [--num 20000] [--seeds 0 100000 200000]
+    python tests/benchmarks/score_sampling.py RUN [--nfe 1000 3000] [--sampler auto] [--num 20000] [--seeds 0 1000 2000]
 
 For each budget, over the seeds: the largest difference of a mode's share (by the most likely mode of each sample) from
 that of a million real draws, in points; the largest difference of the covariance's entries, in per cent of the
