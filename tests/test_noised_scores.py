@@ -147,7 +147,7 @@ def test_the_measured_signal_to_noise_is_that_of_the_gradients() -> None:
 
 
 def test_a_measurement_leaves_training_alone() -> None:
-    """Same loss and gradient with and without, until it moves the crossing."""
+    """Weights are as before, and no gradient is left behind for the next step."""
     score, x0 = model(), gmm_mixture().sample(64, generator(0, "x"))
     before = {name: p.clone() for name, p in score.named_parameters()}
     loss = DenoisingHSM(levels=2)
