@@ -29,7 +29,8 @@ def sample(
         str | None, typer.Option(metavar="3,5", help="Only these classes, in turn; all when left out.")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim or dpm++2m; hmc or langevin for scores.")
+        str | None,
+        typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim, dpm++2m; hmc, langevin for scores."),
     ] = None,
     grid: Annotated[
         str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
