@@ -70,6 +70,16 @@ def load(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     return tensors, description
 
 
+def description(path: Path) -> dict[str, Any]:
+    """The description alone, read without the tensors and without checking them; empty for a damaged file."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            return json.loads(json.loads(file.read(length))["__metadata__"]["hgfctl"][CHECKSUM:])
+    except (OSError, ValueError, KeyError, struct.error, MemoryError, OverflowError):
+        return {}
+
+
 def _metadata(content: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(content[8 : 8 + length]).get("__metadata__", {})

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
@@ -70,12 +70,27 @@ class TrainSection(_Section):
     half_life: PositiveInt = 500_000
     """Half-life of the weights' exponential moving average, in images; never above 5 % of the images seen."""
     seed: int = 0
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Of the network's products: tf32 rounds them to 10 bits on recent GPUs, bf16 runs convolutions and products in
+    bfloat16 (autocast). Weights, averages and losses are float32 in all three."""
+    recompute: bool = False
+    """Compute activations again in the backward pass, rather than keep them: less memory, a third more time."""
+    compile: bool = False
+    """Compile the network first (torch.compile): minutes at the start, faster steps on a GPU."""
+    power_emas: tuple[PositiveFloat, ...] = ()
+    """Relative widths of power-function averages besides; two, such as 0.05 and 0.1, make `hgfctl ema` possible."""
     log_every: PositiveInt = 50
     """Steps."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files into the run, too."""
     save_every: PositiveInt | None = None
     """Images between checkpoints; a tenth of `images` when left out."""
     sample_every: PositiveInt | None = None
     """Images between sample grids; as `save_every` when left out."""
+    save_minutes: PositiveFloat = 15
+    """Minutes after which the state is saved, however few images were seen; it takes the place of the last such one."""
+    keep: PositiveInt = 2
+    """Training states to keep."""
 
     @model_validator(mode="after")
     def consistent(self) -> "TrainSection":
@@ -111,6 +126,7 @@ class Config(_Section):
     preset: str
     description: str = ""
     data: Component
+    augment: Component | None = None
     model: Component = Component(name="hvp")
     flow: Component | None = None
     """Of an HVP; a score has none."""
@@ -124,7 +140,7 @@ class Config(_Section):
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
 
 
-COMPONENTS = ("data", "model", "flow", "network", "loss", "times")
+COMPONENTS = ("data", "augment", "model", "flow", "network", "loss", "times")
 
 
 def names() -> list[str]:

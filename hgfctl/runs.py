@@ -3,7 +3,8 @@
 config.yaml                             the resolved configuration
 log.jsonl                               one JSON object a line
 checkpoints/step-00001000.safetensors   EMA weights: all that sampling needs
-state/step-00001000.safetensors         what resuming needs besides; the two newest are kept
+state/step-00001000.safetensors         what resuming needs besides; the newest are kept
+emas/step-00001000.safetensors          snapshots of power-function averages, where there are any
 samples/
 """
 
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hgfctl import checkpoints
 from hgfctl.atomic import replacing
 from hgfctl.errors import HgfctlError, RequestError
-
-STATES_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,13 @@ class Run:
     def state(self, step: int) -> Path:
         return self.folder / "state" / _file(step)
 
+    def snapshot(self, step: int) -> Path:
+        return self.folder / "emas" / _file(step)
+
+    def snapshots(self) -> list[Path]:
+        """Snapshots of power-function averages, oldest first."""
+        return sorted((self.folder / "emas").glob("step-*.safetensors"))
+
     def checkpoints(self) -> list[Path]:
         """Checkpoints, oldest first."""
         return sorted((self.folder / "checkpoints").glob("step-*.safetensors"))
@@ -80,10 +87,13 @@ class Run:
         states = {step_of(path) for path in (self.folder / "state").glob("step-*.safetensors")}
         return sorted(states & {step_of(path) for path in self.checkpoints()}, reverse=True)
 
-    def drop_old_states(self) -> None:
-        """Keeps the newest states only; they are four times as large as a checkpoint."""
-        for path in sorted((self.folder / "state").glob("step-*.safetensors"))[:-STATES_KEPT]:
+    def drop_old_states(self, keep: int) -> None:
+        """Keeps the newest states only; with an old one goes its checkpoint, if that was not written to last."""
+        for path in sorted((self.folder / "state").glob("step-*.safetensors"))[:-keep]:
+            passing = not checkpoints.description(path).get("lasting", True)
             path.unlink()
+            if passing:
+                self.checkpoint(step_of(path)).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Removes what a killed process left half-written."""

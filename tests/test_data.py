@@ -18,7 +18,7 @@ from hgfctl.engine.data.array import array
 from hgfctl.engine.data.checkerboard import Checkerboard
 from hgfctl.engine.data.dataset import Items
 from hgfctl.engine.data.digits import digits, to_pixels
-from hgfctl.engine.data.folder import folder
+from hgfctl.engine.data.images import folder
 from hgfctl.engine.data.locate import locate
 from hgfctl.engine.data.mixture import GaussianMixture, gmm64_mixture, gmm_mixture, ring_mixture
 from hgfctl.engine.data.torchvision_sets import require_torchvision, torchvision_set
@@ -202,7 +202,9 @@ def test_subfolders_are_classes(tmp_path: Path) -> None:
     assert data.shape == (3, 8, 8)
     torch.testing.assert_close(data.all().x[0, :, 0, 0], torch.tensor([100 / 127.5 - 1, -1, 1]))
     picture(tmp_path / "loose.png")
-    assert folder(str(tmp_path)).labels is None
+    with pytest.raises(RequestError, match=r"1 images lie beside the class folders.*loose\.png"):
+        folder(str(tmp_path))
+    assert folder(str(tmp_path), labels=False).classes == 0
 
 
 def test_grey_folders_stay_grey(tmp_path: Path) -> None:
@@ -226,7 +228,7 @@ def test_resolution_crops_the_middle_and_resizes(tmp_path: Path) -> None:
     [
         (lambda path: path.write_bytes(path.read_bytes()[:50]), "cannot be read"),
         (lambda path: path.write_bytes(b""), "not an image"),
-        (lambda path: picture(path, 8, 6), "8 x 6, not square"),
+        (lambda path: picture(path, 8, 6), "8 x 6, and the images before it are 8 x 8"),
         (lambda path: picture(path, 4, 4), "4 x 4"),
     ],
 )
@@ -245,10 +247,10 @@ def test_bad_images_are_named_or_skipped(tmp_path: Path, spoil: Any, words: str)
 
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no image below"):
+    with pytest.raises(RequestError, match="no image in"):
         folder(str(tmp_path))
     picture(tmp_path / "a.png")
-    with pytest.raises(RequestError, match="not a folder"):
+    with pytest.raises(RequestError, match=r"neither a folder nor a \.zip"):
         folder(str(tmp_path / "a.png"))
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(RequestError, match="none of the 1 images"):

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from hgfctl import __version__
-from hgfctl.cli import presets, sample, score_match, train, visualize
-from hgfctl.errors import HgfctlError
+from hgfctl.cli import data, ema, presets, sample, score_match, train, visualize
+from hgfctl.cli.distributed import first as first_rank
+from hgfctl.errors import HgfctlError, RequestError
 
 app = typer.Typer(
     name="hgfctl",
@@ -40,6 +41,8 @@ def _options(
 app.command("train")(train.train)
 app.command("score-match")(score_match.score_match)
 app.command("sample")(sample.sample)
+app.command("ema")(ema.ema)
+app.add_typer(data.app, name="data")
 app.add_typer(visualize.app, name="visualize")
 app.add_typer(presets.app, name="presets")
 
@@ -62,7 +65,9 @@ def status() -> int:
     except HgfctlError as error:
         if _debugging():
             raise
-        return _say(str(error), error.exit_status)
+        # A wrong request is wrong on every rank, and the first one says so; what fails on one rank names it.
+        said = "" if isinstance(error, RequestError) and not first_rank() else str(error)
+        return _say(said, error.exit_status)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
         return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hgfctl.cli.distributed import first
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 
 def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:
-    """The one line on stdout that the command was run for."""
-    print(json.dumps(facts) if as_json else path, flush=True)
+    """The one line on stdout that the command was run for; of several ranks the first one says it."""
+    if first():
+        print(json.dumps(facts) if as_json else path, flush=True)
 
 
 def note(message: str) -> None:
-    """A line for the reader, on stderr."""
-    print(f"hgfctl: {message}", file=sys.stderr, flush=True)
+    """A line for the reader, on stderr; from the first rank."""
+    if first():
+        print(f"hgfctl: {message}", file=sys.stderr, flush=True)
 
 
 def argument_path(text: str) -> Path:
@@ -71,7 +74,7 @@ def progress(*columns: str) -> "Progress":
         *(TextColumn(f"{{task.fields[{column}]}}") for column in columns),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not (console.is_terminal and first()),
         transient=True,
     )
 

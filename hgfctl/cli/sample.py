@@ -1,12 +1,13 @@
 """`hgfctl sample`."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console
+from hgfctl.cli import console, distributed
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def sample(
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Items at a time.")] = 256,
+    gpus: distributed.Gpus = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the output's path.")] = False,
 ) -> None:
@@ -49,24 +51,29 @@ def sample(
     import torch
 
     from hgfctl.engine.assembly import sampler_of, trained
+    from hgfctl.engine.ranks import joined
+    from hgfctl.engine.solvers.sampling import shared_batches
     from hgfctl.runs import checkpoint_file
     from hgfctl.sample_files import writing
 
     path = checkpoint_file(console.argument_path(checkpoint))
-    model = trained(path, console.device(device))
-    engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, sampler, grid)
-    wanted = _classes(classes, model.classes)
-    output = out or _default_output(model, engine, seed, num)
-    seeds = torch.arange(seed, seed + num)
-    began = time.monotonic()
-    with (
-        writing(output, model.shape, seeds, engine.labels(seeds, wanted)) as write,
-        console.progress() as bar,
-    ):
-        task = bar.add_task(f"{engine.method}, {engine.nfe} evaluations", total=num)
-        for part in engine.batches(seeds, batch, wanted):
-            write(part.x)
-            bar.advance(task, len(part.x))
+    if gpus and not distributed.launched():
+        distributed.launch(gpus, device, {checkpoint: str(path)})
+        return
+    with joined(console.device(device)) as ranks:
+        model = trained(path, ranks.device)
+        engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, sampler, grid)
+        wanted = _classes(classes, model.classes)
+        output = out or _default_output(model, engine, seed, num)
+        seeds = torch.arange(seed, seed + num)
+        began = time.monotonic()
+        target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
+        with target as write, console.progress() as bar:
+            task = bar.add_task(f"{engine.method}, {engine.nfe} evaluations", total=num)
+            for part in shared_batches(engine, seeds, batch, wanted, ranks):
+                if write:
+                    write(part.x)
+                bar.advance(task, len(part.x))
     seconds = time.monotonic() - began
     method = engine.method + (f" on {engine.grid}" if engine.grid else "")
     console.note(f"{num} samples, {method}, {engine.nfe} evaluations each, {seconds:.1f} s")

@@ -1,18 +1,18 @@
 """`hgfctl train`."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, training
+from hgfctl.cli import console, distributed, training
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     import torch
 
     from hgfctl.engine.assembly import Experiment
+    from hgfctl.presets import Config
 
 
 def train(
@@ -23,6 +23,7 @@ def train(
     data: training.Data = None,
     settings: training.Settings = None,
     resume: training.Resume = None,
+    force: training.Force = False,
     runs: training.Runs = Path("runs"),
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")
@@ -34,6 +35,7 @@ def train(
             help="Print the resolved configuration and an estimate of time and memory; train nothing.",
         ),
     ] = False,
+    gpus: distributed.Gpus = None,
     device: training.Device = "auto",
     json: training.Json = False,
 ) -> None:
@@ -42,56 +44,99 @@ def train(
     Ctrl-C saves first; `--resume auto` goes on from there, bit for bit.
     """
     from hgfctl.engine.assembly import experiment
+    from hgfctl.engine.ranks import joined
 
-    place = console.device(device)
-    run = training.run_to_resume(resume, preset, runs)
-    config = training.resolved(run, preset, data, settings or [], skip_bad)
-    if config.model.name != "hvp":
-        raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
-    parts = experiment(config, place)
-    training.tell_skipped(parts)
-    if dry_run:
-        _dry_run(parts, place, json)
+    if gpus and not distributed.launched() and not dry_run:
+        distributed.launch(gpus, device)
         return
-    session = training.trained_session(parts, run, runs, resume is not None)
-    console.result(session.run.folder, training.facts(session, place), json)
+    with joined(console.device(device)) as ranks:
+        run = training.run_to_resume(resume, preset, runs, ranks)
+        config = training.resolved(run, preset, data, settings or [], skip_bad, force)
+        if config.model.name != "hvp":
+            raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
+        if dry_run:
+            _dry_run(config, ranks.device, json)
+            return
+        parts = experiment(config, ranks.device)
+        training.tell_skipped(parts)
+        session = training.trained_session(parts, run, runs, resume is not None, ranks)
+        console.result(session.run.folder, training.facts(session, ranks.device), json)
 
 
-def _dry_run(parts: "Experiment", place: "torch.device", json: bool) -> None:
-    """A few real steps, to say what the whole training will take."""
-    from hgfctl.engine.models.hvp import parameter_count
-    from hgfctl.engine.training.memory import peak_memory
-    from hgfctl.engine.training.trainer import Trainer
+def _dry_run(config: "Config", place: "torch.device", json: bool) -> None:
+    """A few real steps, on stand-in images where the data are missing, to say what the whole training will take."""
+    from hgfctl.engine.assembly import experiment, stand_in
+    from hgfctl.engine.training.estimate import estimate
 
-    train = parts.config.train
-    trainer = Trainer(parts)
-    trainer.advance()  # the first step allocates and tunes
-    began, steps = time.monotonic(), 0
-    while steps < 3 or (steps < 50 and time.monotonic() - began < 3):
-        trainer.advance()
-        steps += 1
-    pace = steps * train.batch / (time.monotonic() - began)
+    train = config.train
+    missing = None
+    try:
+        parts = experiment(config, place)
+    except RequestError as error:
+        placeholder = stand_in(config)
+        if placeholder is None:
+            raise
+        missing = str(error)
+        parts = experiment(config, place, placeholder)
+    data, resolved = parts.data, parts.config
+
+    def build(batch: int) -> "Experiment":
+        smaller = resolved.train.model_copy(update={"batch": batch, "accumulate": 1})
+        return experiment(resolved.model_copy(update={"train": smaller}), place, data)
+
+    with console.working("measuring a few steps"):
+        taken = estimate(build, train.batch, place)
+    pace = train.batch / taken.seconds_per_step
+    batches = sorted({1, 16, 64, 256, train.batch // train.accumulate})
     facts = {
-        "config": parts.config.model_dump(mode="json"),
-        "parameters": parameter_count(trainer.model),
+        "config": resolved.model_dump(mode="json"),
+        "parameters": taken.parameters,
+        "flops": taken.flops,
         "steps": train.steps,
-        "shape": list(parts.data.shape),
-        "classes": parts.data.classes,
-        "device": str(place),
-        "images_per_second": round(pace, 1),
+        "images": train.images,
+        "shape": list(data.shape),
+        "classes": data.classes,
+        "data_missing": missing,
+        "device": _name(place),
+        "images_per_second": float(f"{pace:.4g}"),
         "seconds": round(train.images / pace, 3),
-        "memory_gib": round(peak_memory(place) / 2**30, 2),
+        "memory_gib": round(taken.memory(train.batch // train.accumulate) / 2**30, 3),
+        "memory_gib_by_batch": {batch: round(taken.memory(batch) / 2**30, 3) for batch in batches},
+        "peak_gib": round(taken.peak_bytes / 2**30, 2),
     }
-    lines = [parts.config.to_yaml().rstrip(), "---"]
-    lines.append(f"items        {tuple(parts.data.shape)}, {parts.data.classes or 'no'} classes")
-    lines.append(f"parameters   {facts['parameters']:,}")
-    lines.append(f"steps        {train.steps:,} of {train.batch} images")
-    lines.append(f"time         {_duration(train.images / pace)} on {place} ({pace:,.0f} images/s over {steps} steps)")
-    lines.append(f"memory       {facts['memory_gib']:.2f} GiB at the peak of these steps")
+    memory = ", ".join(f"{taken.memory(batch) / 2**30:.2f} GiB for {batch}" for batch in batches)
+    lines = [resolved.to_yaml().rstrip(), "---"]
+    lines.append(f"items        {tuple(data.shape)}, {data.classes or 'no'} classes")
+    lines.append(f"parameters   {taken.parameters:,}")
+    lines.append(f"work         {_flops(taken.flops)} an item forward, about {_flops(3 * taken.flops)} in training")
+    lines.append(f"steps        {train.steps:,} of {train.batch} items, {train.images:,} in all")
+    lines.append(f"time         {_duration(train.images / pace)} on {_name(place)}: {pace:,.3g} items/s")
+    lines.append(f"             ({taken.measured}; {train.precision})")
+    lines.append(f"memory       {memory}")
+    lines.append(
+        f"             (weights, gradients, Adam, averages, activations; {facts['peak_gib']} GiB at the peak here)"
+    )
+    if missing:
+        console.note(f"measured on stand-in images of noise, for the data are missing: {missing}")
     console.result("\n".join(lines), facts, json)
+
+
+def _name(place: "torch.device") -> str:
+    import torch
+
+    return torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
+
+
+def _flops(number: float) -> str:
+    for unit, size in (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number / 1e3:.3g} kFLOP"
 
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 4 * 86400 else f"{seconds / 86400:,.1f} days"

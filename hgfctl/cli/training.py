@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from hgfctl.engine.assembly import Experiment
+    from hgfctl.engine.ranks import Ranks
     from hgfctl.engine.training.session import Session
     from hgfctl.presets import Config
     from hgfctl.runs import Run
@@ -32,12 +33,24 @@ Resume = Annotated[
         metavar="auto|RUN", help="Go on with a run folder; auto: the preset's newest, or a new one when there is none."
     ),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Resume though settings that matter have changed; what cannot change stays.")
+]
 Runs = Annotated[Path, typer.Option(help="Where run folders are made.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the run's path.")]
 
 
-def run_to_resume(resume: str | None, preset: str | None, runs: Path) -> "Run | None":
+def run_to_resume(resume: str | None, preset: str | None, runs: Path, ranks: "Ranks") -> "Run | None":
+    """The run that --resume means, if there is one; the first rank looks."""
+    from hgfctl.runs import Run
+
+    found = _run_to_resume(resume, preset, runs) if ranks.first else None
+    folder = ranks.told(str(found.folder) if found else "")
+    return Run(Path(folder)) if folder else None
+
+
+def _run_to_resume(resume: str | None, preset: str | None, runs: Path) -> "Run | None":
     from hgfctl.presets import load
     from hgfctl.runs import Run
 
@@ -51,7 +64,9 @@ def run_to_resume(resume: str | None, preset: str | None, runs: Path) -> "Run | 
     return run
 
 
-def resolved(run: "Run | None", preset: str | None, data: str | None, settings: list[str], skip_bad: bool) -> "Config":
+def resolved(
+    run: "Run | None", preset: str | None, data: str | None, settings: list[str], skip_bad: bool, force: bool = False
+) -> "Config":
     """The preset's configuration, or that of the run to resume; with the command line's changes."""
     from hgfctl.presets import configuration, load, merged, overrides, parse
 
@@ -68,22 +83,36 @@ def resolved(run: "Run | None", preset: str | None, data: str | None, settings: 
             raise RequestError(f"--skip-bad is for image folders, and the data is '{config.data.name}'")
         config = _with_data_options(config, "folder", {**config.data.options, "skip_bad": True})
     if run is not None:
-        _refuse_change(run, stored, config)
+        _refuse_change(run, stored, config, force)
     return config
 
 
-def _refuse_change(run: "Run", stored: "Config", wanted: "Config") -> None:
-    """What a run is cannot change half-way: only how long and how fast it trains, and where its data lie."""
+HARMLESS = (
+    *("images", "accumulate", "recompute", "compile", "tensorboard"),
+    *("keep", "log_every", "save_every", "sample_every", "save_minutes"),
+)
+"""Keys of train that change how long and how a run is made, but not what it becomes."""
+FORCEABLE = ("train.", "data.", "loss.", "times.")
+"""Beginnings of keys that --force may change; the rest, and these two, decide what a checkpoint's numbers mean."""
+FIXED = ("train.batch", "train.power_emas")
+
+
+def _refuse_change(run: "Run", stored: "Config", wanted: "Config", force: bool) -> None:
+    """A run goes on as what it is: how long it trains may change, and where its data lie; other things by --force."""
     from hgfctl.engine.assembly import with_defaults
 
     before, after = (_flat(with_defaults(config).model_dump(mode="json")) for config in (stored, wanted))
-    for key in after:
-        movable = key.startswith(("train.", "sample.")) or key in ("data.path", "data.skip_bad")
-        if (not movable or key == "train.batch") and before.get(key) != after[key]:
-            raise RequestError(
-                f"{run.folder} is being resumed: {key} is {before.get(key)} there and cannot become {after[key]};\n"
-                "train a new run (without --resume), or leave it as it is"
-            )
+    harmless = {f"train.{key}" for key in HARMLESS} | {"data.path", "data.skip_bad"}
+    differing = [
+        key
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key not in harmless and not key.startswith("sample.")
+    ]
+    fixed = [key for key in differing if not key.startswith(FORCEABLE) or key in FIXED]
+    if fixed or (differing and not force):
+        changes = "; ".join(f"{key} is {before.get(key)} there and cannot become {after.get(key)}" for key in differing)
+        way_out = "train a new run (without --resume)" if fixed else "--force goes on with these changes"
+        raise RequestError(f"{run.folder} is being resumed: {changes};\n{way_out}, or leave it as it is")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -109,12 +138,16 @@ def with_data(config: "Config", data: str | None, settings: list[str], command: 
 
 
 def _with_path(config: "Config", data: str | None) -> "Config":
+    from hgfctl.engine.data.locate import kind_of
+
     if data is None:
         return config
-    path = Path(data).expanduser()
-    name = "array" if path.suffix in (".npz", ".npy") else "folder"
+    path = str(Path(data).expanduser())
+    name = kind_of(path)
+    if name == path:
+        raise RequestError(f"--data {data} is a path; a data set that comes with hgfctl is named by --set data={data}")
     kept = config.data.options if config.data.name == name else {}
-    return _with_data_options(config, name, {**kept, "path": str(path)})
+    return _with_data_options(config, name, {**kept, "path": path})
 
 
 def _with_data_options(config: "Config", name: str, options: dict[str, Any]) -> "Config":
@@ -144,7 +177,7 @@ def follow(session: "Session") -> None:
                 bar.console.print(
                     f"samples at {session.trainer.step}: {event.picture}", highlight=False, soft_wrap=True
                 )
-    if stop():
+    if session.trainer.step < train.steps:
         console.note(f"stopped at step {session.trainer.step} of {train.steps}; --resume {session.run.folder} goes on")
         raise typer.Exit(130)
 
@@ -163,7 +196,9 @@ def facts(session: "Session", place: "torch.device") -> dict[str, Any]:
         "images_per_second": round(trainer.images / session.seconds, 1) if session.seconds else 0.0,
         "parameters": parameter_count(trainer.model),
         "device": str(place),
-        "precision": "float32",
+        "precision": trainer.experiment.config.train.precision,
+        "processes": trainer.ranks.world,
+        "skipped": trainer.skipped,
     }
 
 
@@ -176,8 +211,12 @@ def tell_skipped(parts: "Experiment") -> None:
         console.note(f"skipped {len(skipped)} unreadable or odd-sized images of {len(skipped) + len(parts.data)}")  # type: ignore[arg-type]
 
 
-def trained_session(parts: "Experiment", run: "Run | None", runs: Path, resume: bool) -> "Session":
+def trained_session(
+    parts: "Experiment", run: "Run | None", runs: Path, resume: bool, ranks: "Ranks | None" = None
+) -> "Session":
     """Trains a new run, or the one to resume, to its end; exits with 130 when stopped.
+
+    Of several ranks the first one makes the run folder and writes to it.
 
     Raises:
         HgfctlError: it cannot be resumed, or fails.
@@ -186,13 +225,19 @@ def trained_session(parts: "Experiment", run: "Run | None", runs: Path, resume: 
     from hgfctl.engine.training.trainer import Trainer
     from hgfctl.runs import Run
 
-    run = run or Run.create(runs, parts.config.preset)
-    session = Session(Trainer(parts), run)
-    run.sweep()
+    trainer = Trainer(parts, ranks)
+    ranks = trainer.ranks
+    if run is None:
+        run = Run(Path(ranks.told(str(Run.create(runs, parts.config.preset).folder) if ranks.first else "")))
+    session = Session(trainer, run)
+    if ranks.first:
+        run.sweep()
+    ranks.meet()
     if resume and session.resume(on_damage=lambda damage: console.note(f"{damage}; going back to the one before")):
         console.note(f"resuming {run.folder} at step {session.trainer.step}")
     elif run.checkpoints():
         raise RequestError(f"{run.folder} has checkpoints but no whole training state to resume from; train anew")
-    session.write_config()
+    if ranks.first:
+        session.write_config()
     follow(session)
     return session

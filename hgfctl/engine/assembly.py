@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from hgfctl import checkpoints
-from hgfctl.engine.data import DATA
-from hgfctl.engine.data.dataset import DataSet
+from hgfctl.engine import precision
+from hgfctl.engine.data import AUGMENTATIONS, DATA
+from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
@@ -19,6 +20,7 @@ from hgfctl.engine.models import MODELS, NETWORKS
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
 from hgfctl.engine.models.score import Field, Score
+from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.hmc import HMCSampler
 from hgfctl.engine.solvers.langevin import LangevinSampler
 from hgfctl.engine.solvers.plan import plan
@@ -88,13 +90,20 @@ class Trained:
         return score_field(self.model, sigma)
 
 
-def experiment(config: Config, device: torch.device) -> Experiment:
+def experiment(config: Config, device: torch.device, data: DataSet | None = None) -> Experiment:
     """Builds what a configuration names.
+
+    Args:
+        config: of an experiment.
+        device: where the model is to be.
+        data: to take in place of those that the configuration names.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
     """
-    data = data_of(config)
+    data = data or data_of(config)
+    if config.augment and len(data.shape) != 3:
+        raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
     scaled = "flow" if config.model.name == "hvp" else "model"
     component: Component | None = getattr(config, scaled)
     if component is not None and "sd" not in component.options:
@@ -162,6 +171,7 @@ def trained(path: Path, device: torch.device) -> Trained:
     tensors, description = checkpoints.load(path)
     if description.get("kind") not in MODELS:
         raise RequestError(f"{path} is not a checkpoint of a model, but of kind {description.get('kind')!r}")
+    precision.use("fp32")
     config = configuration(description["config"], str(path))
     model = _model(config, tuple(description["shape"]), description["classes"])
     model.network.load_state_dict(tensors)
@@ -187,6 +197,14 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(TRAINS[config.model.name])} would"
         )
+    if config.augment:
+        if not LOSSES.asks_for(config.loss.name, "augment"):
+            raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
+        if AUGMENTATIONS[config.augment.name].labels and not NETWORKS.asks_for(config.network.name, "augment_dim"):
+            raise RequestError(
+                f"network '{config.network.name}' cannot be told what augment '{config.augment.name}' did; "
+                "augment=flip, or another network"
+            )
 
 
 def _model(config: Config, shape: tuple[int, ...], classes: int) -> Model:
@@ -205,6 +223,19 @@ def data_of(config: Config) -> DataSet:
     """
     data: DataSet = DATA.build(config.data.name, config.data.options)
     return data
+
+
+def stand_in(config: Config) -> DataSet | None:
+    """Noise in the shape of the data that a configuration names, where it says their shape; for dry runs."""
+    options = config.data.options
+    if config.data.name == "cifar10":
+        shape, classes = (3, 32, 32), 10 if options.get("labels", True) else 0
+    elif config.data.name == "folder" and "resolution" in options:
+        shape, classes = (options.get("channels") or 3, options["resolution"], options["resolution"]), 0
+    else:
+        return None
+    x = torch.randint(0, 256, (64, *shape), generator=generator("stand-in"), dtype=torch.uint8)
+    return Items(x, torch.arange(64) % classes if classes else None)
 
 
 def sampler_of(
@@ -248,7 +279,13 @@ def sampler_of(
 
 def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network that a configuration names, newly initialised: for critics, too."""
-    network: nn.Module = NETWORKS.build(config.network.name, config.network.options, shape=shape, classes=classes)
+    network: nn.Module = NETWORKS.build(
+        config.network.name,
+        config.network.options,
+        shape=shape,
+        classes=classes,
+        augment_dim=AUGMENTATIONS[config.augment.name].labels if config.augment else 0,
+    )
     return network
 
 
@@ -260,6 +297,7 @@ def _loss(config: Config, data: DataSet) -> Loss:
         config.loss.name,
         config.loss.options,
         times=TIMES.build(config.times.name, config.times.options),
+        augment=AUGMENTATIONS.build(config.augment.name, config.augment.options) if config.augment else None,
         critic=fresh_network(config, data.shape, data.classes) if LOSSES.asks_for(config.loss.name, "critic") else None,
         sd=config.model.options.get("sd"),
         density=density,
@@ -275,9 +313,10 @@ def _with_option(config: Config, place: str, option: str, value: Any) -> Config:
 
 _REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
     "data": (DATA, ()),
+    "augment": (AUGMENTATIONS, ()),
     "model": (MODELS, ("network", "flow")),
     "flow": (FLOWS, ()),
-    "network": (NETWORKS, ("shape", "classes")),
-    "loss": (LOSSES, ("times", "critic", "sd", "density")),
+    "network": (NETWORKS, ("shape", "classes", "augment_dim")),
+    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density")),
     "times": (TIMES, ()),
 }

@@ -6,7 +6,8 @@ resumes exactly from its step number, and image i of a sampling job depends on i
 
 import hashlib
 
-from torch import Generator
+import torch
+from torch import Generator, Tensor
 
 
 def generator(*key: int | str, device: str = "cpu") -> Generator:
@@ -14,3 +15,14 @@ def generator(*key: int | str, device: str = "cpu") -> Generator:
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in key)
     seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
     return Generator(device=device).manual_seed(seed)
+
+
+def normal(shape: tuple[int, ...], rng: Generator, device: torch.device) -> Tensor:
+    """Standard normal draws, float32, made where they are used: a CPU cannot keep up with a GPU.
+
+    On CUDA a generator is seeded from `rng`, which is one of the CPU; the draws of two kinds of device differ.
+    """
+    if device.type != "cuda":
+        return torch.randn(shape, generator=rng, dtype=torch.float32).to(device)
+    seed = int(torch.randint(2**62, (), generator=rng))
+    return torch.randn(shape, generator=Generator(device=device).manual_seed(seed), device=device)

@@ -5,13 +5,22 @@
 
 from hgfctl.registry import Registry
 
+AUGMENTATIONS = Registry(
+    "augment",
+    {
+        "flip": "hgfctl.engine.data.augmentation:Flip",
+        "geometric": "hgfctl.engine.data.augmentation:Geometric",
+    },
+)
+
 DATA = Registry(
     "data",
     {
         "array": "hgfctl.engine.data.array:array",
         "checkerboard": "hgfctl.engine.data.checkerboard:checkerboard",
+        "cifar10": "hgfctl.engine.data.cifar10:cifar10",
         "digits": "hgfctl.engine.data.digits:digits",
-        "folder": "hgfctl.engine.data.folder:folder",
+        "folder": "hgfctl.engine.data.images:folder",
         "gmm": "hgfctl.engine.data.mixture:gmm",
         "gmm8": "hgfctl.engine.data.mixture:gmm8",
         "gmm64": "hgfctl.engine.data.mixture:gmm64",

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
 
 
 class DataSet(ABC):
-    """An endless stream of items. Item i of a given seed is always the same, so training can resume anywhere."""
+    """An endless stream of items. A batch depends on its place and the seed alone, so training can resume anywhere."""
 
     shape: tuple[int, ...]
     """Shape of an item: (d,) for vectors, (C, H, W) for images."""
@@ -29,6 +29,11 @@ class DataSet(ABC):
     @abstractmethod
     def batch(self, first: int, count: int, seed: int) -> Batch:
         """Items first ... first + count - 1 of the stream."""
+
+    def part(self, first: int, count: int, seed: int, part: slice) -> Batch:
+        """These items of batch(first, count, seed), and no others are made, where items can be made one by one."""
+        x, labels = self.batch(first, count, seed)
+        return Batch(x[part], None if labels is None else labels[part])
 
     @property
     def count(self) -> float:
@@ -79,9 +84,63 @@ class Noised(DataSet):
         return Noised(fit, self.sigma), Noised(held_out, self.sigma)
 
 
+class Finite(DataSet):
+    """Items that can be counted, shuffled anew every epoch."""
+
+    _order_of: tuple[tuple[int, int], Tensor] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def at(self, index: Tensor) -> Batch:
+        """The items of these numbers, (B,) int64."""
+
+    @abstractmethod
+    def only(self, index: Tensor) -> "Finite":
+        """A data set of these items alone, with the same classes."""
+
+    @property
+    def count(self) -> int:
+        return len(self)
+
+    def all(self) -> Batch:
+        """Every item once, in order."""
+        return self.at(torch.arange(len(self)))
+
+    def batch(self, first: int, count: int, seed: int) -> Batch:
+        return self.at(torch.cat([self._order(epoch, seed)[part] for epoch, part in self._epochs(first, count)]))
+
+    def part(self, first: int, count: int, seed: int, part: slice) -> Batch:
+        return self.batch(first + part.start, part.stop - part.start, seed)
+
+    def split(self) -> "tuple[Finite, Finite]":
+        """A fifth of the items, chosen at random but always the same, is held out."""
+        order = torch.randperm(len(self), generator=generator("split"))
+        count = max(1, len(self) // 5)
+        fit, held_out = order[count:].sort().values, order[:count].sort().values
+        return self.only(fit), self.only(held_out)
+
+    def _epochs(self, first: int, count: int) -> list[tuple[int, slice]]:
+        parts, end = [], first + count
+        while first < end:
+            epoch, start = divmod(first, len(self))
+            stop = min(len(self), start + end - first)
+            parts.append((epoch, slice(start, stop)))
+            first += stop - start
+        return parts
+
+    def _order(self, epoch: int, seed: int) -> Tensor:
+        known = self._order_of  # one reference: threads may read at once
+        if known is None or known[0] != (epoch, seed):
+            known = (epoch, seed), torch.randperm(len(self), generator=generator(seed, "epoch", epoch))
+            self._order_of = known
+        return known[1]
+
+
 @dataclass
-class Items(DataSet):
-    """A finite data set in memory, shuffled anew every epoch.
+class Items(Finite):
+    """A finite data set in memory.
 
     Args:
         x: (N, *shape); float items as they are, or uint8 images, which are mapped to [-1, 1].
@@ -94,56 +153,23 @@ class Items(DataSet):
     def __post_init__(self) -> None:
         self.shape = tuple(self.x.shape[1:])
         self.classes = 0 if self.labels is None else int(self.labels.max()) + 1
-        self._epoch: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
-    @property
-    def count(self) -> int:
-        return len(self)
+    def at(self, index: Tensor) -> Batch:
+        return Batch(to_floats(self.x[index]), None if self.labels is None else self.labels[index])
 
-    def all(self) -> Batch:
-        """Every item once, in order."""
-        return self._at(torch.arange(len(self)))
-
-    def batch(self, first: int, count: int, seed: int) -> Batch:
-        index = torch.cat([self._order(epoch, seed)[part] for epoch, part in self._epochs(first, count)])
-        return self._at(index)
-
-    def split(self) -> "tuple[Items, Items]":
-        """A fifth of the items, chosen at random but always the same, is held out."""
-        order = torch.randperm(len(self), generator=generator("split"))
-        count = max(1, len(self) // 5)
-        fit, held_out = order[count:].sort().values, order[:count].sort().values
-        return self._only(fit), self._only(held_out)
-
-    def _only(self, index: Tensor) -> "Items":
+    def only(self, index: Tensor) -> "Items":
         chosen = Items(self.x[index], None if self.labels is None else self.labels[index])
         chosen.classes = self.classes
         return chosen
 
-    def _at(self, index: Tensor) -> Batch:
-        x = self.x[index]
-        if x.dtype == torch.uint8:
-            x = x.float() / 127.5 - 1
-        return Batch(x.float(), None if self.labels is None else self.labels[index])
-
-    def _epochs(self, first: int, count: int) -> list[tuple[int, slice]]:
-        parts, end = [], first + count
-        while first < end:
-            epoch, start = divmod(first, len(self))
-            stop = min(len(self), start + end - first)
-            parts.append((epoch, slice(start, stop)))
-            first += stop - start
-        return parts
-
-    def _order(self, epoch: int, seed: int) -> Tensor:
-        if self._epoch != (epoch, seed):
-            self._permutation = torch.randperm(len(self), generator=generator(seed, "epoch", epoch))
-            self._epoch = (epoch, seed)
-        return self._permutation
-
     def root_mean_square(self) -> float:
-        total = sum(float(self._at(part).x.double().square().sum()) for part in torch.arange(len(self)).split(4096))
+        total = sum(float(self.at(part).x.double().square().sum()) for part in torch.arange(len(self)).split(4096))
         return (total / self.x.numel()) ** 0.5
+
+
+def to_floats(x: Tensor) -> Tensor:
+    """float32; of uint8 images, [0, 255] to [-1, 1]."""
+    return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x.float()

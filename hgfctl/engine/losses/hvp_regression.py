@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor
 
+from hgfctl.engine.data.augmentation import Augmentation, Augmented
+from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.randomness import normal
 
 
 @dataclass(frozen=True)
@@ -17,16 +20,27 @@ class HVPRegression:
 
     Args:
         times: law of t.
+        augment: changes the data at random; None to leave them as they are.
     """
 
     times: Times
+    augment: Augmentation | None = None
 
     def __call__(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """x0 (B, *D), labels (B,) or None -> loss of each item (B,). rng is a generator on the CPU."""
-        t = self.times(len(x0), hvp.flow, rng).to(
-            x0.device, torch.float64 if x0.device.type != "mps" else torch.float32
-        )
-        z = torch.randn(x0.shape, generator=rng, dtype=torch.float32).to(x0.device)
+        return self.on_share(hvp, x0, labels, rng, Share(0, len(x0)))
+
+    def on_share(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
+        """The same for a share of a batch: times are stratified over all of it."""
+        count = len(x0)
+        t = as_times(share.of(self.times(share.total, hvp.flow, rng), count), x0)
+        z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
+        x0, augmented = self._augmented(x0, rng, share)
         x, v = hvp.flow.state(x0, z, t)
-        predicted, wanted = hvp.target(x, v, t, labels)
+        predicted, wanted = hvp.target(x, v, t, labels, augmented)
         return (predicted - wanted).square().flatten(1).mean(1)
+
+    def _augmented(self, x0: Tensor, rng: Generator, share: Share) -> Augmented:
+        if self.augment is None:
+            return Augmented(x0, None)
+        return self.augment.apply(x0, share.of(self.augment.draw(share.total, rng), len(x0)))

@@ -1,6 +1,6 @@
 """What a loss is."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -12,6 +12,25 @@ class Loss(Protocol):
     """
 
     def __call__(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor: ...
+
+
+class Share(NamedTuple):
+    """Which items of a batch a call is about: those from `first` on, of `total`."""
+
+    first: int
+    total: int
+
+    def of(self, drawn: Tensor, count: int) -> Tensor:
+        """The share's rows of what was drawn for all items."""
+        return drawn[self.first : self.first + count]
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A loss that draws for a whole batch and takes its share: one process, many, or parts of a batch do the same."""
+
+    def on_share(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
+        """As a call, for these items of the batch; rng is the whole batch's."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from hgfctl.registry import Registry
 NETWORKS = Registry(
     "network",
     {
+        "dit": "hgfctl.engine.models.dit:DiT",
         "mlp": "hgfctl.engine.models.mlp:MLP",
         "perceptron": "hgfctl.engine.models.perceptron:Perceptron",
         "unet": "hgfctl.engine.models.unet:UNet",

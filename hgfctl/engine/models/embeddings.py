@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 
 class PositionalEmbedding(nn.Module):
@@ -23,6 +24,39 @@ class PositionalEmbedding(nn.Module):
         exponent = torch.arange(count, dtype=torch.float32, device=c.device) / (count - 1)
         phase = torch.outer(c, (1e-4**exponent).to(c.dtype))
         return torch.cat([phase.cos(), phase.sin()], dim=1)
+
+
+class FourierEmbedding(nn.Module):
+    """[cos(2 pi f_k c), sin(2 pi f_k c)] with f_k ~ N(0, scale^2), drawn once (Tancik et al. 2020, arXiv 2006.10739).
+
+    Args:
+        channels: length of the embedding, even.
+        scale: standard deviation of the frequencies.
+    """
+
+    freqs: Tensor
+
+    def __init__(self, channels: int, scale: float = 16.0) -> None:
+        super().__init__()
+        self.register_buffer("freqs", scale * torch.randn(channels // 2))
+
+    def forward(self, c: Tensor) -> Tensor:
+        """(B,) -> (B, channels)."""
+        phase = torch.outer(c, (2 * math.pi * self.freqs).to(c.dtype))
+        return torch.cat([phase.cos(), phase.sin()], dim=1)
+
+
+def class_vectors(labels: Tensor, classes: int, dtype: torch.dtype, hidden: float = 0.0) -> Tensor:
+    """Classes (B,) as vectors (B, classes) of mean square 1; all zeros stands for an unknown class.
+
+    Args:
+        labels: int64, 0 ... classes - 1.
+        classes: how many there are.
+        dtype: of the result.
+        hidden: probability with which a class is made unknown.
+    """
+    known = one_hot(labels, classes).to(dtype) * math.sqrt(classes)
+    return known * (torch.rand(len(known), 1, device=known.device) >= hidden) if hidden else known
 
 
 class CoordinateFeatures(nn.Module):

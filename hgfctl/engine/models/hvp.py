@@ -39,16 +39,26 @@ class HVP(nn.Module):
         centred = x - self.flow.centre
         return c_skip * centred + c_out * self._network(c_in * centred, t, labels).to(x.dtype)
 
-    def target(self, x: Tensor, v: Tensor, t: Tensor, labels: Tensor | None = None) -> Target:
-        """The regression problem that training solves: N against (v - c_skip x) / c_out."""
+    def target(
+        self, x: Tensor, v: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Target:
+        """The regression problem that training solves: N against (v - c_skip x) / c_out.
+
+        Args:
+            x, v: (B, *D), of the flow at times t.
+            t: () or (B,).
+            labels: (B,) or None.
+            augmented: (B, numbers) that say how the data were augmented; None where they were not.
+        """
         c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
         centred = x - self.flow.centre
-        return Target(self._network(c_in * centred, t, labels).to(x.dtype), (v - c_skip * centred) / c_out)
+        return Target(self._network(c_in * centred, t, labels, augmented).to(x.dtype), (v - c_skip * centred) / c_out)
 
-    def _network(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def _network(self, x: Tensor, t: Tensor, labels: Tensor | None, augmented: Tensor | None = None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         noise = self.flow.sigma(t).clamp(*SIGMA_SEEN).log() / 4
-        return self.network(x.to(dtype), noise.to(dtype).expand(len(x)), labels)
+        condition = (labels,) if augmented is None else (labels, augmented)
+        return self.network(x.to(dtype), noise.to(dtype).expand(len(x)), *condition)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -12,6 +12,7 @@ from hgfctl.engine.data.dataset import Batch
 from hgfctl.engine.flows.flow import as_times
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.plan import Plan
 
 
@@ -68,6 +69,25 @@ class Sampler(ABC):
         for part in seeds.split(batch):
             *_, x = self.trajectory(part, wanted)
             yield Batch(x.float().cpu(), self.labels(part, wanted))
+
+
+def shared_batches(sampler: Sampler, seeds: Tensor, batch: int, wanted: Sequence[int], ranks: Ranks) -> Iterator[Batch]:
+    """As `Sampler.batches`, each rank making its share of every round; all ranks get all samples, in order.
+
+    Args:
+        sampler: the same on all ranks.
+        seeds: (N,), of all items.
+        batch: items that a rank makes at a time.
+        wanted: classes, see `Sampler.labels`.
+        ranks: who shares the work.
+    """
+    for round_ in seeds.split(batch * ranks.world):
+        size = -(-len(round_) // ranks.world)
+        own = round_[ranks.rank * size : (ranks.rank + 1) * size]
+        padded = torch.cat([own, round_[:1].expand(size - len(own))])  # ranks give parts of one shape
+        (made,) = sampler.batches(padded, size, wanted)
+        x = ranks.gathered(made.x.to(ranks.device)).cpu()[: len(round_)]
+        yield Batch(x, sampler.labels(round_, wanted))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.score import Score
+from hgfctl.engine.training.board import Board
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import RequestError
@@ -70,6 +71,8 @@ class Session:
         self.seconds = 0.0
         """Spent in training, in all sessions of the run together."""
         self._loss_sum, self._loss_count = 0.0, 0
+        self._steepest = 0.0
+        self._board = Board(run.folder) if self.config.train.tensorboard and trainer.ranks.first else None
         self._longest_flight: float | None = None
 
     @property
@@ -107,15 +110,20 @@ class Session:
                     raise RequestError(
                         f"{self.run.folder} was trained on data with {key} {made[key]}, and these have {now[key]}"
                     )
+            self.trainer.skipped, self.trainer.failing = description["skipped"], description["failing"]
             self.trainer.restore(tensors, step)
             self.seconds = description["seconds"]
             self._loss_sum, self._loss_count = description["loss_sum"], description["loss_count"]
-            self.run.forget_log_after(step)
+            self._steepest = description["steepest"]
+            if self.trainer.ranks.first:
+                self.run.forget_log_after(step)
             return True
         return False
 
     def events(self, stop: Callable[[], bool]) -> Iterator[Event]:
         """Trains to the end, or until `stop` says so; in both cases saves before it returns.
+
+        Of several ranks each gets the steps; the first one alone writes, and gets the rest.
 
         Raises:
             Diverged: the loss; the checkpoints written before remain, and the message says what may be wrong.
@@ -127,17 +135,28 @@ class Session:
         save_steps = max(1, train.save_every // train.batch)
         sample_steps = max(1, train.sample_every // train.batch)
         first, began, before = trainer.step, time.monotonic(), self.seconds
-        while trainer.step < train.steps and not stop():
+        saved = began
+        while trainer.step < train.steps:
+            stopping, due = trainer.ranks.any(stop(), time.monotonic() - saved > 60 * train.save_minutes)
+            if due and not trainer.failing and not self.run.state(trainer.step).exists():
+                yield from self._as_first(lambda: self.save(lasting=False))
+                saved = time.monotonic()
+            if stopping:
+                break
             try:
                 loss = trainer.advance()
             except Diverged as failure:
                 raise Diverged(f"{failure}; {self._cause()}\n{self._last_good()}") from None
             self.seconds = before + time.monotonic() - began
-            self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
+            if not trainer.failing:
+                self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
+                self._steepest = max(self._steepest, trainer.gradient_norm)
             pace = (trainer.step - first) * train.batch / (time.monotonic() - began)
             yield Stepped(trainer.step, self.loss, pace)
             last = trainer.step == train.steps
             log, save = (last or trainer.step % every == 0 for every in (train.log_every, save_steps))
+            if trainer.failing:
+                continue
             if (log or save) and not -ABSURD_GAIN * self._unit < self.loss < ABSURD * self._unit:
                 grown = f"the loss has grown to {self.loss:.3g} at step {trainer.step}"
                 raise Diverged(f"{grown}; {self._cause()}\n{self._last_good()}")
@@ -145,15 +164,27 @@ class Session:
                 self._longest_flight = self._quarter_period()
                 self._log(pace)
             if save:
-                yield self.save()
+                yield from self._as_first(self.save)
+                saved = time.monotonic()
             if last or trainer.step % sample_steps == 0:
-                yield self.draw()
+                yield from self._as_first(self.draw)
         if trainer.step < train.steps and not self.run.state(trainer.step).exists():
-            yield self.save()
+            yield from self._as_first(lambda: self.save(lasting=False))
 
-    def save(self) -> Saved:
-        """Writes state and checkpoint of this step, the checkpoint last: where it stands, both do."""
+    def _as_first(self, work: Callable[[], Event]) -> Iterator[Event]:
+        if self.trainer.ranks.first:
+            yield work()
+
+    def save(self, lasting: bool = True) -> Saved:
+        """Writes state and checkpoint of this step, the checkpoint last: where it stands, both do.
+
+        Args:
+            lasting: keep the checkpoint when the state is dropped for newer ones, and take snapshots of the
+                power-function averages.
+        """
         trainer = self.trainer
+        if lasting and self.config.train.power_emas:
+            self._snapshot()
         checkpoints.save(
             self.run.state(trainer.step),
             trainer.state(),
@@ -163,12 +194,22 @@ class Session:
                 "seconds": self.seconds,
                 "loss_sum": self._loss_sum,
                 "loss_count": self._loss_count,
+                "steepest": self._steepest,
+                "skipped": trainer.skipped,
+                "failing": trainer.failing,
+                "lasting": lasting,
             },
         )
         path = self.run.checkpoint(trainer.step)
         checkpoints.save(path, trainer.ema.network.state_dict(), self.description())
-        self.run.drop_old_states()
+        self.run.drop_old_states(self.config.train.keep)
         return Saved(path)
+
+    def _snapshot(self) -> None:
+        widths, averages = self.config.train.power_emas, self.trainer.power_averages()
+        tensors = {f"{s}.{name}": p for s, part in zip(widths, averages, strict=True) for name, p in part.items()}
+        description = {**self.description(), "kind": "power-emas", "widths": list(widths)}
+        checkpoints.save(self.run.snapshot(self.trainer.step), tensors, description)
 
     def description(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
@@ -191,22 +232,28 @@ class Session:
         (batch,) = sampler.batches(torch.arange(count), count)
         path = self.run.samples / f"step-{self.trainer.step:08d}.png"
         samples_figure(batch.x, batch.labels).save(path)
+        if self._board:
+            self._board.show(path, self.trainer.images)
         return Drawn(path)
 
     def _log(self, pace: float) -> None:
         trainer, loss = self.trainer, self.loss
-        self._loss_sum, self._loss_count = 0.0, 0
-        self.run.append_log(
-            {
-                "step": trainer.step,
-                "images": trainer.images,
-                "loss": loss,
-                "lr": learning_rate(self.config.train, trainer.images - self.config.train.batch),
-                "seconds": round(self.seconds, 3),
-                "images_per_second": round(pace, 1),
-                **trainer.facts,
-            }
-        )
+        row = {
+            "step": trainer.step,
+            "images": trainer.images,
+            "loss": loss,
+            "lr": learning_rate(self.config.train, trainer.images - self.config.train.batch),
+            "gradient_norm": self._steepest,
+            "skipped": trainer.skipped,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(pace, 1),
+            **trainer.facts,
+        }
+        self._loss_sum, self._loss_count, self._steepest = 0.0, 0, 0.0
+        if trainer.ranks.first:
+            self.run.append_log(row)
+        if self._board:
+            self._board.write(row)
 
     @property
     def _unit(self) -> float:

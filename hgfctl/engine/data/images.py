@@ -1,0 +1,199 @@
+"""Image files as data: folders and zips, in memory where they fit, else decoded as they are needed."""
+
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgfctl.engine.data.dataset import Batch, Finite, Items, to_floats
+from hgfctl.engine.data.decoding import Channels, decoded
+from hgfctl.engine.data.image_stores import ImageStore, store
+from hgfctl.engine.data.locate import locate
+from hgfctl.engine.randomness import generator
+from hgfctl.errors import RequestError
+
+GIB = 2**30
+MOMENTS_FROM = 10_000
+"""Images, at most, from which the root mean square of a set that is not in memory is measured."""
+
+
+@dataclass
+class Images(Items):
+    """Images in memory.
+
+    Args:
+        x: (N, C, H, W), uint8.
+        labels: (N,) or None.
+        class_names: of classes 0, 1, ...
+        skipped: "path: reason" of each image left out.
+    """
+
+    class_names: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+class StoredImages(Finite):
+    """Images that are decoded, by several threads, when they are needed.
+
+    Args:
+        images: where they lie.
+        names: of those to use.
+        shape: of all of them, (C, H, W).
+        labels: (N,) or None.
+        resized: to resize them to `shape`.
+        class_names, skipped: see `Images`.
+    """
+
+    def __init__(
+        self,
+        images: ImageStore,
+        names: list[str],
+        shape: tuple[int, ...],
+        labels: Tensor | None,
+        resized: bool,
+        class_names: list[str],
+        skipped: list[str],
+    ) -> None:
+        self.images, self.names, self.shape, self.labels = images, names, shape, labels
+        self.resized, self.class_names, self.skipped = resized, class_names, skipped
+        self.classes = 0 if labels is None else int(labels.max()) + 1
+        self._pool = ThreadPoolExecutor(thread_name_prefix="decoder")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def at(self, index: Tensor) -> Batch:
+        pixels = np.stack(list(self._pool.map(self._decoded, index.tolist())))
+        x = to_floats(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())
+        return Batch(x, None if self.labels is None else self.labels[index])
+
+    def only(self, index: Tensor) -> "StoredImages":
+        names = [self.names[i] for i in index.tolist()]
+        labels = None if self.labels is None else self.labels[index]
+        chosen = StoredImages(self.images, names, self.shape, labels, self.resized, self.class_names, self.skipped)
+        chosen.classes = self.classes
+        return chosen
+
+    def root_mean_square(self) -> float:
+        chosen = torch.randperm(len(self), generator=generator("moments"))[:MOMENTS_FROM]
+        total = sum(float(self.at(part).x.double().square().sum()) for part in chosen.split(512))
+        return (total / len(chosen) / np.prod(self.shape)) ** 0.5
+
+    def _decoded(self, i: int) -> np.ndarray:
+        channels, height, width = self.shape
+        pixels = _pixels(self.images, self.names[i], (height, width) if self.resized else None, channels)  # type: ignore[arg-type]
+        if isinstance(pixels, str):
+            raise RequestError(f"{self.images.where(self.names[i])}: {pixels}; it could be when the training began")
+        return pixels
+
+
+def folder(
+    path: str,
+    resolution: int | None = None,
+    channels: Channels | None = None,
+    labels: bool = True,
+    skip_bad: bool = False,
+    memory_gib: float = 8.0,
+    origin: str = "",
+) -> Images | StoredImages:
+    """Data set `folder`: the images below a folder or in a zip. A dataset.json says their classes, or else the folders
+    that they lie in. Grey if all images are, else RGB.
+
+    Args:
+        path: of the folder or zip; see `locate`.
+        resolution: crop the middle square of each image and resize it to this (Lanczos); when left out, all images
+            must be of one size.
+        channels: 1 to make all grey, 3 to make all RGB.
+        labels: false to take no notice of classes.
+        skip_bad: leave out images that cannot be read or have another size, rather than stop.
+        memory_gib: images that take more than this are not kept in memory, but decoded as they are needed.
+        origin: how to get the data, said where they are missing.
+
+    Raises:
+        RequestError: no such folder or zip, no image, a bad image (named), or labels for some images only.
+    """
+    source = store(locate(path, origin))
+    side = None if resolution is None else (resolution, resolution)
+    kept: list[str] = []
+    shapes: list[tuple[int, ...]] = []
+    pixels: list[np.ndarray] | None = []
+    skipped: list[str] = []
+    used, first = 0, None
+    for name, image in decode_all(source, side, channels):
+        problem = image if isinstance(image, str) else _misfit(image, first)
+        if problem is not None:
+            if not skip_bad:
+                bad = 1 + sum(isinstance(image, str) for _, image in decode_all(source, side, channels, after=name))
+                more = f" ({bad} of {len(source.names)} images cannot be used)" if isinstance(image, str) else ""
+                raise RequestError(
+                    f"{source.where(name)}: {problem}{more}\n--skip-bad leaves such images out{_resize_hint(image)}"
+                )
+            skipped.append(f"{source.where(name)}: {problem}")
+            continue
+        assert isinstance(image, np.ndarray)
+        first = first or image.shape[:2]
+        kept.append(name)
+        shapes.append(image.shape)
+        used += image.nbytes
+        if pixels is not None:
+            pixels.append(image)
+            if used > memory_gib * GIB:
+                pixels = None
+    if first is None:
+        raise RequestError(f"none of the {len(source.names)} images in {source.path} can be used; {skipped[0]}")
+    depth = max(shape[2] for shape in shapes)
+    known = source.labels(kept) if labels else None
+    classes, names = (None, []) if known is None else (torch.tensor(known[0]), known[1])
+    if pixels is None:
+        return StoredImages(source, kept, (depth, *first), classes, side is not None, names, skipped)
+    whole = np.stack([image if image.shape[2] == depth else image.repeat(depth, 2) for image in pixels])
+    return Images(torch.from_numpy(whole).permute(0, 3, 1, 2).contiguous(), classes, names, skipped)
+
+
+def decode_all(
+    source: ImageStore,
+    resolution: tuple[int, int] | None = None,
+    channels: Channels | None = None,
+    after: str | None = None,
+) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Every image of a store in order, by several threads: name, and pixels (H, W, C) or what is wrong with it.
+
+    Args:
+        source: where they lie.
+        resolution, channels: see `decoded`.
+        after: begin after this name.
+    """
+    names = source.names if after is None else source.names[source.names.index(after) + 1 :]
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(names), 1024):  # not all at once: they would all wait in memory
+            part = names[first : first + 1024]
+            yield from zip(part, pool.map(lambda name: _pixels(source, name, resolution, channels), part), strict=True)
+
+
+def _pixels(
+    source: ImageStore, name: str, resolution: tuple[int, int] | None, channels: Channels | None
+) -> np.ndarray | str:
+    try:
+        content = source.read(name)
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError) as error:
+        return f"cannot be read ({(str(error).splitlines() or ['?'])[0]})"
+    return decoded(content, resolution, channels)
+
+
+def _misfit(image: np.ndarray, size: tuple[int, ...] | None) -> str | None:
+    if size is None or image.shape[:2] == size:
+        return None
+    return f"is {_size(image.shape)}, and the images before it are {_size(size)}"
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """(H, W) -> "W x H", as sizes of images are said."""
+    return f"{shape[1]} x {shape[0]}"
+
+
+def _resize_hint(image: np.ndarray | str) -> str:
+    return "" if isinstance(image, str) else "; --set data.resolution=N crops and resizes all of them to N x N"

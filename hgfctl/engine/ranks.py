@@ -1,0 +1,124 @@
+"""The processes of one training, one for each device, as torchrun starts them; alone where it does not."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from hgfctl.errors import HgfctlError, RequestError
+
+PATIENCE = timedelta(minutes=30)
+"""How long a rank waits for the others: the first one draws and saves meanwhile."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers.
+
+    Args:
+        rank: of this process, 0 ... world - 1.
+        world: how many there are.
+        device: what this process works on.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes and prints."""
+        return self.rank == 0
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean over all ranks of a number () on this rank's device."""
+        if self.world == 1:
+            return value
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / self.world
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether some rank has raised it; a meeting point of all ranks."""
+        if self.world == 1:
+            return flags
+        raised = torch.tensor(flags, dtype=torch.int32, device=self.device)
+        dist.all_reduce(raised, dist.ReduceOp.MAX)
+        return tuple(bool(flag) for flag in raised.tolist())
+
+    def gathered(self, part: torch.Tensor) -> torch.Tensor:
+        """Tensors of one shape (N, ...) of all ranks, one after the other: (world * N, ...)."""
+        if self.world == 1:
+            return part
+        parts = [torch.empty_like(part) for _ in range(self.world)]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    def meet(self) -> None:
+        """Waits until all ranks are here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def told(self, text: str) -> str:
+        """What the first rank says, on all of them."""
+        if self.world == 1:
+            return text
+        said = text.encode() if self.first else b""
+        size = torch.tensor(len(said), device=self.device)
+        dist.broadcast(size, 0)
+        letters = torch.tensor(list(said) or [0] * int(size), dtype=torch.uint8, device=self.device)
+        dist.broadcast(letters, 0)
+        return bytes(letters.tolist()).decode()
+
+
+def alone(device: torch.device) -> Ranks:
+    """One process, as without torchrun."""
+    return Ranks(0, 1, device)
+
+
+def launched() -> bool:
+    """Whether torchrun, or `--gpus`, has started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def world_size() -> int:
+    """How many processes were started together."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """Meets the other ranks, if there are any, within the block.
+
+    Args:
+        device: the kind of device; of several GPUs a rank takes the one of its local number.
+
+    Raises:
+        HgfctlError: fewer GPUs than ranks, or the others are gone.
+        RequestError: a device that ranks cannot share work on.
+    """
+    if not launched():
+        yield alone(device)
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise HgfctlError(f"{local + 1} processes on a machine with {torch.cuda.device_count()} GPUs; use fewer")
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    elif device.type != "cpu":
+        raise RequestError(f"several processes work on CUDA or the CPU, not on {device.type}")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
+    try:
+        yield ranks
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection closed", "Connection reset")):
+            raise
+        raise HgfctlError(f"rank {ranks.rank} of {ranks.world} has lost the others") from error
+    finally:
+        dist.destroy_process_group()
