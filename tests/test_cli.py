@@ -171,7 +171,7 @@ BAD_REQUESTS = {
     "wrong type": (["train", "--preset", "ring-oscillation", "--set", "train.batch=many"], "train.batch"),
     "wrong flow": (["train", "--preset", "ring-oscillation", "--set", "flow.name=oscilation"], "did you mean 'oscillation'"),
     "impossible flow": (["train", "--preset", "ring-oscillation", "--set", "flow.alpha=-1"], "alpha"),
-    "unet on vectors": (["train", "--preset", "ring-oscillation", "--set", "network.name=unet"], "square images"),
+    "unet on vectors": (["train", "--preset", "ring-oscillation", "--set", "network.name=unet"], "takes images"),
     "missing data": (["train", "--preset", "digits-oscillation", "--data", "nowhere"], "no data at nowhere"),
     "no such run": (["train", "--resume", "nowhere"], "not a run folder"),
     "skip-bad without a folder": (["train", "--preset", "digits-oscillation", "--skip-bad"], "for image folders"),
@@ -248,7 +248,7 @@ def test_bad_images_are_named_or_skipped(hgfctl: Run, tmp_path: Path) -> None:
     _is_clear(hgfctl(*command, status=2), "images/bad.png")
     done = hgfctl(*command, "--skip-bad")
     assert "skipped 2 unreadable or odd-sized images of 10" in done.stderr
-    assert "8 x 9, not square" in done.stderr
+    assert "is 8 x 9, and most are 8 x 8" in done.stderr
     assert hgfctl("sample", done.stdout.strip(), "--num", "2", "--nfe", "2").returncode == 0
 
 

@@ -130,27 +130,31 @@ def _images(
 
     from hgfctl.engine.data.decoding import resized
     from hgfctl.engine.data.image_stores import store
-    from hgfctl.engine.data.images import decode_all
+    from hgfctl.engine.data.images import decode_all, usual_size
     from hgfctl.engine.data.locate import kind_of, locate
 
     if kind_of(source) == "folder":
         files = store(locate(source))
-        known = files.labels(files.names)
-        labels = dict(zip(files.names, known[0], strict=True)) if known else {}
-        grey = all(not isinstance(p, str) and p.shape[2] == 1 for _, p in decode_all(files, size))
-        first = None
-        for done, (name, pixels) in enumerate(decode_all(files, size, 1 if grey else 3), 1):
-            problem = pixels if isinstance(pixels, str) else None
-            if problem is None and first is not None and pixels.shape != first:  # type: ignore[union-attr]
-                problem = "is of another size than the images before it; --resolution N makes them one"
-            if problem is not None:
-                if not skip_bad:
-                    raise RequestError(f"{files.where(name)}: {problem}\n--skip-bad leaves such images out")
-                skipped.append(f"{files.where(name)}: {problem}")
-                continue
-            assert not isinstance(pixels, str)
-            first = pixels.shape
-            yield done, len(files.names), pixels, labels.get(name)
+        found = {name: p if isinstance(p, str) else p.shape for name, p in decode_all(files, size)}
+        sizes = [shape for shape in found.values() if not isinstance(shape, str)]
+        usual, grey = usual_size(sizes), all(shape[2] == 1 for shape in sizes)
+        bad = {
+            name: shape if isinstance(shape, str) else "is of another size than most; --resolution N makes them one"
+            for name, shape in found.items()
+            if isinstance(shape, str) or shape[:2] != usual
+        }
+        skipped += [f"{files.where(name)}: {problem}" for name, problem in bad.items()]
+        if len(bad) == len(found) or (bad and not skip_bad):
+            raise RequestError(
+                f"{len(bad)} of {len(found)} images cannot be used: {skipped[0]}\n--skip-bad leaves such images out"
+            )
+        kept = [name for name in files.names if name not in bad]
+        known = files.labels(kept)
+        labels = known[0] if known else [None] * len(kept)
+        good = ((name, p) for name, p in decode_all(files, size, 1 if grey else 3) if not isinstance(p, str))
+        usable = (pixels for name, pixels in good if name not in bad)
+        for done, (pixels, label) in enumerate(zip(usable, labels, strict=True), 1):
+            yield done, len(kept), pixels, label
         return
     data = _finite(source, skip_bad)
     if len(data.shape) != 3:

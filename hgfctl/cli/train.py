@@ -100,11 +100,11 @@ def _dry_run(config: "Config", place: "torch.device", json: bool) -> None:
         "device": _name(place),
         "images_per_second": float(f"{pace:.4g}"),
         "seconds": round(train.images / pace, 3),
-        "memory_gib": round(taken.memory(train.batch // train.accumulate) / 2**30, 3),
-        "memory_gib_by_batch": {batch: round(taken.memory(batch) / 2**30, 3) for batch in batches},
-        "peak_gib": round(taken.peak_bytes / 2**30, 2),
+        "memory_gib": _gib(taken.memory(train.batch // train.accumulate)),
+        "memory_gib_by_batch": {batch: _gib(taken.memory(batch)) for batch in batches},
+        "peak_gib": _gib(taken.peak_bytes),
     }
-    memory = ", ".join(f"{taken.memory(batch) / 2**30:.2f} GiB for {batch}" for batch in batches)
+    memory = ", ".join(f"{_gib(taken.memory(batch))} GiB for {batch}" for batch in batches)
     lines = [resolved.to_yaml().rstrip(), "---"]
     lines.append(f"items        {tuple(data.shape)}, {data.classes or 'no'} classes")
     lines.append(f"parameters   {taken.parameters:,}")
@@ -125,6 +125,10 @@ def _name(place: "torch.device") -> str:
     import torch
 
     return torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
+
+
+def _gib(size: int) -> float:
+    return float(f"{size / 2**30:.3g}")
 
 
 def _flops(number: float) -> str:

@@ -1,7 +1,8 @@
 """Image files as data: folders and zips, in memory where they fit, else decoded as they are needed."""
 
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -118,56 +119,61 @@ def folder(
     """
     source = store(locate(path, origin))
     side = None if resolution is None else (resolution, resolution)
-    kept: list[str] = []
-    shapes: list[tuple[int, ...]] = []
-    pixels: list[np.ndarray] | None = []
-    skipped: list[str] = []
-    used, first = 0, None
+    shapes: dict[str, tuple[int, ...]] = {}
+    pixels: dict[str, np.ndarray] | None = {}
+    bad: dict[str, str] = {}
+    used = 0
     for name, image in decode_all(source, side, channels):
-        problem = image if isinstance(image, str) else _misfit(image, first)
-        if problem is not None:
-            if not skip_bad:
-                bad = 1 + sum(isinstance(image, str) for _, image in decode_all(source, side, channels, after=name))
-                more = f" ({bad} of {len(source.names)} images cannot be used)" if isinstance(image, str) else ""
-                raise RequestError(
-                    f"{source.where(name)}: {problem}{more}\n--skip-bad leaves such images out{_resize_hint(image)}"
-                )
-            skipped.append(f"{source.where(name)}: {problem}")
+        if isinstance(image, str):
+            bad[name] = image
             continue
-        assert isinstance(image, np.ndarray)
-        first = first or image.shape[:2]
-        kept.append(name)
-        shapes.append(image.shape)
+        shapes[name] = image.shape
         used += image.nbytes
         if pixels is not None:
-            pixels.append(image)
+            pixels[name] = image
             if used > memory_gib * GIB:
                 pixels = None
-    if first is None:
+    size = usual_size(shapes.values())
+    bad |= {name: f"is {_size(s)}, and most are {_size(size)}" for name, s in shapes.items() if s[:2] != size}
+    skipped = [f"{source.where(name)}: {bad[name]}" for name in source.names if name in bad]
+    kept = [name for name in source.names if name not in bad]
+    if not kept:
         raise RequestError(f"none of the {len(source.names)} images in {source.path} can be used; {skipped[0]}")
-    depth = max(shape[2] for shape in shapes)
+    if skipped and not skip_bad:
+        hint = "" if len(shapes) < len(kept) + len(bad) else "; --set data.resolution=N makes all of them N x N"
+        raise RequestError(
+            f"{len(skipped)} of {len(source.names)} images cannot be used: {skipped[0]}\n"
+            f"--skip-bad leaves such images out{hint}"
+        )
     known = source.labels(kept) if labels else None
     classes, names = (None, []) if known is None else (torch.tensor(known[0]), known[1])
+    depth = max(shapes[name][2] for name in kept)
     if pixels is None:
-        return StoredImages(source, kept, (depth, *first), classes, side is not None, names, skipped)
-    whole = np.stack([image if image.shape[2] == depth else image.repeat(depth, 2) for image in pixels])
+        return StoredImages(source, kept, (depth, *size), classes, side is not None, names, skipped)
+    whole = np.stack(
+        [image if image.shape[2] == depth else image.repeat(depth, 2) for image in (pixels[name] for name in kept)]
+    )
     return Images(torch.from_numpy(whole).permute(0, 3, 1, 2).contiguous(), classes, names, skipped)
+
+
+def usual_size(shapes: Iterable[tuple[int, ...]]) -> tuple[int, int]:
+    """The most frequent (H, W) of shapes (H, W, ...); the first one of several; (0, 0) of none."""
+    counted = Counter(shape[:2] for shape in shapes).most_common(1)
+    return (counted[0][0][0], counted[0][0][1]) if counted else (0, 0)
 
 
 def decode_all(
     source: ImageStore,
     resolution: tuple[int, int] | None = None,
     channels: Channels | None = None,
-    after: str | None = None,
 ) -> Iterator[tuple[str, np.ndarray | str]]:
     """Every image of a store in order, by several threads: name, and pixels (H, W, C) or what is wrong with it.
 
     Args:
         source: where they lie.
         resolution, channels: see `decoded`.
-        after: begin after this name.
     """
-    names = source.names if after is None else source.names[source.names.index(after) + 1 :]
+    names = source.names
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(names), 1024):  # not all at once: they would all wait in memory
             part = names[first : first + 1024]
@@ -184,16 +190,6 @@ def _pixels(
     return decoded(content, resolution, channels)
 
 
-def _misfit(image: np.ndarray, size: tuple[int, ...] | None) -> str | None:
-    if size is None or image.shape[:2] == size:
-        return None
-    return f"is {_size(image.shape)}, and the images before it are {_size(size)}"
-
-
 def _size(shape: tuple[int, ...]) -> str:
     """(H, W) -> "W x H", as sizes of images are said."""
     return f"{shape[1]} x {shape[0]}"
-
-
-def _resize_hint(image: np.ndarray | str) -> str:
-    return "" if isinstance(image, str) else "; --set data.resolution=N crops and resizes all of them to N x N"

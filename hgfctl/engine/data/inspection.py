@@ -1,6 +1,6 @@
 """What can be said of a data set before anything is trained on it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,8 +33,8 @@ class Inspection:
     mean: list[float]
     sd: list[float]
     root_mean_square: float
-    skipped: list[str] = field(default_factory=list)
-    sheet: Batch = Batch(torch.empty(0), None)
+    skipped: list[str]
+    sheet: Batch
 
 
 def inspect(data: Finite) -> Inspection:

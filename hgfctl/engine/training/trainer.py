@@ -163,8 +163,8 @@ class Trainer:
             for name, average in self._averages.items():
                 average.copy_(tensors[f"ema.{name}"])
             for i, (_, averages) in enumerate(self._powers):
-                for name, average in averages.items():
-                    average.copy_(tensors[f"power_{i}.{name}"])
+                for name, running in averages.items():
+                    running.copy_(tensors[f"power_{i}.{name}"])
             for name, b in self._buffers.items():
                 b.copy_(tensors[f"buffer.{name}"])
                 if name.startswith("network."):
