@@ -1,8 +1,12 @@
 """Networks and the HVP around them."""
 
+import copy
+from typing import Any, Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate
 
 from hgfctl.engine.data.mixture import isotropic
 from hgfctl.engine.flows.diffusion import Diffusion
@@ -14,9 +18,11 @@ from hgfctl.engine.flows.preconditioning import precondition
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.times import LogNormalTimes, UniformTimes
+from hgfctl.engine.models.dit import DiT
 from hgfctl.engine.models.hvp import HVP, parameter_count
 from hgfctl.engine.models.mlp import MLP
 from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.models.unet_layers import BINOMIAL, BOX, Conv2d, sub_pixel_kernel
 from hgfctl.engine.randomness import generator
 
 FLOWS = [Diffusion(), FlowMatching(), Oscillation(), Reflection()]
@@ -76,24 +82,6 @@ def test_unet_parts_are_named_as_in_edms_weights() -> None:
         assert parts[name] == shape, name
     assert "enc.32x32_block1.skip.weight" not in parts
     assert "enc.8x8_block0.qkv.weight" not in parts
-
-
-def test_full_size_unet_has_edms_parameter_count() -> None:
-    """55,735,299 for class-conditional CIFAR-10 (Karras et al. 2022, DDPM++), counted without allocating them.
-
-    EDM's count includes the map of its augmentation labels, 9 x 128, which this network does not have.
-    """
-    with torch.device("meta"):
-        network = UNet(
-            (3, 32, 32),
-            10,
-            model_channels=128,
-            channel_mult=(2, 2, 2),
-            num_blocks=4,
-            attn_resolutions=(16,),
-            dropout=0.13,
-        )
-    assert parameter_count(network) == 55_735_299 - 9 * 128
 
 
 @pytest.mark.parametrize(
@@ -184,3 +172,122 @@ def test_uniform_times_cover_the_whole_interval() -> None:
     assert bool((t > 0).all())
     assert bool((t <= 1).all())
     assert (t - torch.linspace(0, 1, 10_000)).abs().max() < 2e-4
+
+
+PUBLISHED = {
+    "ddpm++ 32": ("ddpm++", 32, (2, 2, 2), 0, 55_733_891, 425),
+    "ddpm++ 32 cond": ("ddpm++", 32, (2, 2, 2), 10, 55_735_299, 427),
+    "ddpm++ 64": ("ddpm++", 64, (1, 2, 2, 2), 0, 61_805_571, 553),
+    "ncsn++ 32": ("ncsn++", 32, (2, 2, 2), 0, 56_397_827, 432),
+    "ncsn++ 64": ("ncsn++", 64, (1, 2, 2, 2), 0, 62_761_091, 563),
+}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "mult", "classes", "parameters", "entries"), PUBLISHED.values(), ids=PUBLISHED.keys()
+)
+def test_full_size_unets_have_the_published_counts(
+    architecture: Literal["ddpm++", "ncsn++"],
+    size: int,
+    mult: tuple[int, ...],
+    classes: int,
+    parameters: int,
+    entries: int,
+) -> None:
+    """Parameters and state-dict entries of EDM's published networks, with 9 augmentation labels, without allocating."""
+    with torch.device("meta"):
+        network = UNet((3, size, size), classes, 9, architecture, 128, mult, num_blocks=4, attn_resolutions=(16,))
+    assert parameter_count(network) == parameters
+    assert len(network.state_dict()) == entries
+
+
+def lively(network: nn.Module) -> nn.Module:
+    """With weights in the layers that start near zero, so that every part matters."""
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return network
+
+
+NETWORKS = {
+    "ddpm++": lambda shape: UNet(shape, 5, 9, "ddpm++", 32, (1, 2), num_blocks=1, attn_resolutions=(shape[1] // 2,)),
+    "ncsn++": lambda shape: UNet(shape, 5, 9, "ncsn++", 32, (1, 2), num_blocks=1, attn_resolutions=(shape[1] // 2,)),
+    "dit": lambda shape: DiT(shape, 5, 9, patch=2, width=32, depth=2, heads=2),
+}
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS.keys())
+@pytest.mark.parametrize("shape", [(3, 12, 12), (1, 20, 8)])
+def test_image_networks_take_any_even_size_and_use_all_they_are_told(make: Any, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    network = lively(make(shape)).eval()
+    x, noise, labels = torch.randn(3, *shape), torch.linspace(-1.5, 1, 3), torch.tensor([0, 4, 2])
+    augmented = torch.randn(3, 9)
+    with torch.no_grad():
+        out = network(x, noise, labels, augmented)
+        assert out.shape == x.shape
+        for other in (
+            network(x, noise + 0.3, labels, augmented),
+            network(x, noise, labels.flip(0), augmented),
+            network(x, noise, labels, augmented + 1),
+            network(x, noise, None, augmented),
+            network(x.flip(3), noise, labels, augmented),
+        ):
+            assert float((other - out).abs().max()) > 1e-3
+        torch.testing.assert_close(network(x, noise, labels, 0 * augmented), network(x, noise, labels))
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS.keys())
+def test_float32_outputs_and_gradients_are_those_of_float64(make: Any) -> None:
+    """2e-6 of the float64 outputs, 1e-5 of the float64 gradients, both in the Euclidean norm."""
+    torch.manual_seed(1)
+    network = lively(make((3, 16, 16)))
+    exact = copy.deepcopy(network).double()
+    x, noise, labels = torch.randn(4, 3, 16, 16), torch.linspace(-1.5, 1, 4), torch.tensor([0, 4, 2, 1])
+
+    def gradients(net: nn.Module, dtype: torch.dtype) -> Tensor:
+        net(x.to(dtype), noise.to(dtype), labels).square().mean().backward()
+        return torch.cat([p.grad.flatten().double() for p in net.parameters() if p.grad is not None])
+
+    one, other = gradients(network, torch.float32), gradients(exact, torch.float64)
+    assert float((one - other).norm() / other.norm()) < 1e-5
+    with torch.no_grad():
+        out = network.eval()(x, noise, labels).double()
+        wanted = exact.eval()(x.double(), noise.double(), labels)
+    assert float((out - wanted).norm() / wanted.norm()) < 2e-6
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS.keys())
+def test_recomputing_changes_no_gradient(make: Any) -> None:
+    torch.manual_seed(2)
+    network = lively(make((3, 8, 8)))
+    x, noise = torch.randn(2, 3, 8, 8), torch.zeros(2)
+    gradients = []
+    for recompute in (False, True):
+        network.recompute = recompute
+        network.zero_grad()
+        network(x, noise).square().mean().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_one_transposed_convolution_repeats_pixels_and_convolves() -> None:
+    x, weight = torch.randn(2, 5, 6, 7).double(), torch.randn(4, 5, 3, 3).double()
+    slow = conv2d(interpolate(x, scale_factor=2.0, mode="nearest"), weight, padding=1)
+    fast = conv_transpose2d(x, sub_pixel_kernel(weight), stride=2, padding=1)
+    torch.testing.assert_close(fast, slow)
+
+
+@pytest.mark.parametrize("taps", [BOX, BINOMIAL])
+def test_a_pointwise_convolution_commutes_with_doubling(taps: tuple[int, ...]) -> None:
+    layer = Conv2d(5, 4, 1, "up", taps).double()
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 5, 6, 6).double()
+    torch.testing.assert_close(layer(x), conv2d(layer.resampled(x), layer.weight, layer.bias))
+
+
+def test_unmet_resolutions_and_patches_are_refused() -> None:
+    with pytest.raises(ValueError, match="no level is 16 pixels high; they are 12, 6"):
+        UNet((3, 12, 12), 0, attn_resolutions=(16,))
+    with pytest.raises(ValueError, match="patch 5 does not divide 12 x 12"):
+        DiT((3, 12, 12), 0, patch=5)

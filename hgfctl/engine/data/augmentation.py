@@ -102,13 +102,14 @@ class Geometric:
         moved = drawn[:, 2:].any(1).nonzero().squeeze(1)
         if len(moved):
             here = moved.to(x.device)
-            inverse = torch.linalg.inv(transform(drawn[moved])).to(x.device, x.dtype)
+            inverse = torch.linalg.inv(transform(drawn[moved], *x.shape[2:])).to(x.device, x.dtype)
             x = x.index_copy(0, here, warped(x[here], inverse))
         return Augmented(x, drawn.to(x.device, x.dtype))
 
 
-def transform(labels: Tensor) -> Tensor:
-    """What labels (B, 9) say but the flips: matrices (B, 3, 3) that move points of an image whose sides are -1 and 1.
+def transform(labels: Tensor, height: int, width: int) -> Tensor:
+    """What labels (B, 9) say but the flips: matrices (B, 3, 3) that move points (right, down, 1) from the middle of an
+    image, in units of half its larger side.
 
     Scaling first, then rotation, anisotropy, translation.
     """
@@ -121,25 +122,27 @@ def transform(labels: Tensor) -> Tensor:
     linear = basis @ widen @ basis.mT @ turn * size[:, None, None]
     result = torch.eye(3, dtype=labels.dtype).repeat(len(labels), 1, 1)
     result[:, :2, :2] = linear
-    result[:, :2, 2] = 2 * SHIFT * torch.stack([right, down], 1)
+    side = max(height, width)
+    result[:, :2, 2] = 2 * SHIFT * torch.stack([right * width / side, down * height / side], 1)
     return result
 
 
 def warped(x: Tensor, inverse: Tensor) -> Tensor:
     """Images resampled: the point q of the result is the point `inverse` q of x, mirrored at the borders.
 
+    Points are those of `transform`.
+
     Looked up bilinearly at twice the resolution, between two filters that double and halve it, so that neither the
     look-up blurs nor a smaller picture aliases.
 
     Args:
         x: (B, C, H, W).
-        inverse: (B, 3, 3), for points (right, down, 1) of an image whose sides are at -1 and 1.
+        inverse: (B, 3, 3).
     """
     height, width = x.shape[2:]
     wide = doubling(height).to(x) @ x @ doubling(width).to(x).mT
     y, u = (_centres(2 * side, x) for side in (height, width))
     points = torch.stack([*torch.meshgrid(u, y, indexing="xy"), torch.ones(2 * height, 2 * width).to(x)], -1)
-    # Pixels are squares though the image may be none: turn in units of the larger side.
     side = max(height, width)
     to_pixels = x.new_tensor([width / side, height / side, 1.0])
     source = ((points * to_pixels) @ inverse.mT[:, None] / to_pixels)[..., :2]

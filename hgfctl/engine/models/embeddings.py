@@ -42,8 +42,9 @@ class FourierEmbedding(nn.Module):
 
     def forward(self, c: Tensor) -> Tensor:
         """(B,) -> (B, channels)."""
-        phase = torch.outer(c, (2 * math.pi * self.freqs).to(c.dtype))
-        return torch.cat([phase.cos(), phase.sin()], dim=1)
+        exact = torch.float64 if c.device.type != "mps" else torch.float32  # phases are hundreds of radians
+        phase = torch.outer(c.to(exact), 2 * math.pi * self.freqs.to(exact))
+        return torch.cat([phase.cos(), phase.sin()], dim=1).to(c.dtype)
 
 
 def class_vectors(labels: Tensor, classes: int, dtype: torch.dtype, hidden: float = 0.0) -> Tensor:
