@@ -18,11 +18,11 @@ from hgfctl.engine.assembly import experiment, trained
 from hgfctl.engine.metrics.frechet import Statistics, frechet_distance, statistics
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
-from hgfctl.engine.training.session import Saved, Session
+from hgfctl.engine.training.session import Saved, Session, Stepped
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.presets import Config, TrainSection, load
-from hgfctl.runs import Run, checkpoint_file
+from hgfctl.runs import Run, checkpoint_file, step_of
 
 TINY = [
     "network.width=16",
@@ -198,6 +198,73 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tmp_path: 
             if isinstance(event, Saved) and training.trainer.step == 4:
                 _poison(training)
     assert all(bool(value.isfinite().all()) for value in training.trainer.state().values())
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path: Path) -> None:
+    """Three bad batches: the weights do not move, training goes on, the log and a resumed run know of them."""
+    run = Run.create(tmp_path, "ring-oscillation")
+    training = session(run, "train.log_every=1")
+    trainer, good = training.trainer, training.trainer.experiment.data.batch
+    for event in training.events(stop=lambda: False):
+        if isinstance(event, Stepped) and trainer.step == 4:
+            _poison(training)
+        if isinstance(event, Stepped) and trainer.step == 7:
+            trainer.experiment.data.batch = good  # type: ignore[method-assign]
+    assert trainer.step == 10
+    assert trainer.skipped in (3, 4)  # one batch is read ahead
+    assert trainer.failing == 0
+    rows = run.read_log()
+    assert rows[-1]["skipped"] == trainer.skipped
+    assert all(math.isfinite(row["loss"]) and row["gradient_norm"] > 0 for row in rows)
+    again = session(run)
+    assert again.resume(on_damage=pytest.fail)
+    assert again.trainer.skipped == trainer.skipped
+    assert same(again.trainer.state(), trainer.state())
+
+
+def test_the_state_is_saved_after_some_minutes_and_makes_room(tmp_path: Path) -> None:
+    """States in passing go with the next ones, with their checkpoints; those that were written to last stay."""
+    run = Run.create(tmp_path, "ring-oscillation")
+    training = session(run, "train.save_minutes=1e-9", "train.save_every=320", "train.keep=3")
+    list(training.events(stop=lambda: False))
+    assert [step_of(path) for path in run.checkpoints()] == [5, 8, 9, 10]
+    assert run.resumable_steps() == [10, 9, 8]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_other_precisions_keep_weights_and_losses_in_float32(precision: str) -> None:
+    settings = ["network.model_channels=8", "train.batch=16", "train.images=160", "train.ramp=0", "train.lr=0.01"]
+    exact = Trainer(experiment(load("digits-oscillation", settings), CPU))
+    rough = Trainer(experiment(load("digits-oscillation", [*settings, f"train.precision={precision}"]), CPU))
+    for _ in range(5):
+        one, other = exact.advance(), rough.advance()
+    assert other == pytest.approx(one, rel=0.03)
+    assert (one == other) == (precision == "tf32")  # which CPUs do not have
+    assert all(value.dtype == torch.float32 for value in rough.state().values())
+
+
+def test_augmented_training_resumes_to_the_same_bits() -> None:
+    settings = ["network.model_channels=8", "network.dropout=0.2", "train.batch=16", "augment.name=geometric"]
+    config = load("digits-oscillation", [*settings, "augment.p=0.5", "train.power_emas=[0.05]"])
+    straight, first, second = (Trainer(experiment(config, CPU)) for _ in range(3))
+    for _ in range(4):
+        straight.advance()
+    for _ in range(2):
+        first.advance()
+    second.restore({name: value.clone() for name, value in first.state().items()}, 2)
+    for _ in range(2):
+        second.advance()
+    assert same(straight.state(), second.state())
+
+
+def test_augmentation_is_refused_where_it_does_not_fit() -> None:
+    for settings, words in {
+        ("augment=flip",): "is for images",
+        ("augment=geometric", "data=digits", "network.name=mlp"): "cannot be told",
+        ("augment=flop", "data=digits", "network.name=unet"): "did you mean 'flip'",
+    }.items():
+        with pytest.raises(RequestError, match=words):
+            experiment(load("ring-oscillation", settings), CPU)
 
 
 def _poison(training: Session) -> None:

@@ -123,7 +123,8 @@ class UNet(nn.Module):
         (as it was) -> (B, C, H, W).
         """
         emb = self._embed(noise, labels, augmented)
-        x = image = x.contiguous(memory_format=self._layout)
+        fast = torch.is_autocast_enabled(x.device.type)
+        x = image = x.contiguous(memory_format=torch.channels_last if fast else self._layout)
         skips = []
         for part in self.enc.values():
             if isinstance(part, UNetBlock):

@@ -137,11 +137,12 @@ class UNetBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x (B, in_channels, H, W), emb (B, emb_channels) -> (B, out_channels, H', W')."""
-        h = self.conv0(silu(self.norm0(x))) + self.affine(emb)[..., None, None]
+        # In place where no backward pass needs what was there: these passes over memory cost as much as a convolution.
+        h = self.conv0(silu(self.norm0(x))).add_(self.affine(emb)[..., None, None])
         h = self.conv1(self.dropout(silu(self.norm1(h))))
-        h = (h + (x if self.skip is None else self.skip(x))) * math.sqrt(0.5)
+        h = h.add_(x if self.skip is None else self.skip(x)).mul_(math.sqrt(0.5))
         if self.qkv is not None and self.norm2 is not None and self.proj is not None:
-            h = (h + self.proj(attention(self.qkv(self.norm2(h))))) * math.sqrt(0.5)
+            h = self.proj(attention(self.qkv(self.norm2(h)))).add_(h).mul_(math.sqrt(0.5))
         return h
 
 
