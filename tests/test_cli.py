@@ -375,6 +375,54 @@ def test_resuming_cannot_change_the_model(hgfctl: Run, ring: Path) -> None:
         _is_clear(done, "is being resumed", key, f"cannot become {value}")
 
 
+def test_changed_settings_are_listed_and_forced_where_that_makes_sense(hgfctl: Run, tmp_path: Path) -> None:
+    run = hgfctl("train", *TINY_RING).stdout.strip()
+    longer = ["train", "--resume", run, "--set", "train.images=2_000", "--set", "train.save_every=200"]
+    changed = [*longer, "--set", "train.lr=1e-4", "--set", "times.sd=1"]
+    done = hgfctl(*changed, status=2)
+    _is_clear(done, "train.lr", "times.sd", "--force")
+    assert "train.images" not in done.stderr
+    assert hgfctl(*changed, "--force").stdout.strip() == run
+    done = hgfctl("train", "--resume", run, "--force", "--set", "network.width=32", status=2)
+    _is_clear(done, "network.width", "train a new run")
+
+
+def test_images_are_prepared_inspected_and_trained_on(hgfctl: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        folder = tmp_path / "photos" / ("cats" if i % 3 else "dogs")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 24 + i, 3), np.uint8)).save(folder / f"{i:02d}.jpg")
+    (tmp_path / "photos" / "cats" / "broken.jpg").write_bytes(b"no image")
+    command = ["data", "prepare", "photos", "--resolution", "8"]
+    _is_clear(hgfctl(*command, "--out", "a.zip", status=2), "1 of 13", "broken.jpg", "--skip-bad")
+    assert not (tmp_path / "a.zip").exists()
+    facts = json.loads(hgfctl(*command, "--out", "a.zip", "--skip-bad", "--json").stdout)
+    assert facts == {"output": "a.zip", "num": 12, "skipped": 1}
+    assert hgfctl(*command, "--out", "b.zip", "--skip-bad").stdout == "b.zip\n"
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    seen = json.loads(hgfctl("data", "inspect", "a.zip", "--out", "sheet.png", "--json").stdout)
+    assert (seen["count"], seen["shape"], seen["classes"]) == (12, [3, 8, 8], [8, 4])
+    assert 0.1 < seen["root_mean_square"] < 0.3  # of uniform noise, which has 0.58, averaged over 2.5 x 2.5 pixels
+    assert Image.open(tmp_path / "sheet.png").size[0] > 100
+    table = hgfctl("data", "inspect", "photos").stdout  # images of many sizes: all but one of the most frequent are odd
+    assert "broken.jpg: cannot be read" in table
+    assert "cats" in table
+    small = ["--set", "network.model_channels=8", "--set", "train.images=8", "--set", "train.batch=4"]
+    run = hgfctl("train", "--preset", "digits-oscillation", *small, "--data", "a.zip").stdout.strip()
+    config = (tmp_path / run / "config.yaml").read_text()
+    assert yaml.safe_load(config)["flow"]["sd"] == pytest.approx(seen["root_mean_square"], abs=1e-6)
+    for arguments, words in {
+        ("data", "prepare", "photos", "--out", "a.tar"): "ends in .zip",
+        ("data", "prepare", "photos", "--out", "c.zip", "--resolution", "8x8x8"): "width x height",
+        ("data", "prepare", "ring", "--out", "c.zip"): "is a law",
+        ("data", "inspect", "nowhere"): "no data at nowhere",
+        ("train", "--preset", "ffhq-oscillation"): "hgfctl data prepare images1024x1024 --out ffhq-64x64.zip",
+        ("train", "--preset", "cifar10-oscillation"): "cifar-10-binary.tar.gz",
+    }.items():
+        _is_clear(hgfctl(*arguments, status=2), words)
+
+
 def test_resuming_refuses_data_of_another_shape(hgfctl: Run, tmp_path: Path) -> None:
     for side, folder in ((8, "a"), (16, "b")):
         (tmp_path / folder).mkdir()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="Your own data: a folder of images, or an .npz or .npy file."),
+    typer.Option(metavar="PATH", help="A folder or zip of images, an .npz or .npy file, or CIFAR-10's archive."),
 ]
 Settings = Annotated[
     list[str] | None,
