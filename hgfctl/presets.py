@@ -54,6 +54,10 @@ class Component(_Section):
         return {"name": self.name, **self.options}
 
 
+WIDEST_EMA = 12**-0.5
+"""Relative width of the plain mean over all of training; no power-function average is wider."""
+
+
 class TrainSection(_Section):
     """How to train; durations are counted in images (items), as EDM counts them."""
 
@@ -97,6 +101,9 @@ class TrainSection(_Section):
         """Raises ValueError where two values contradict each other."""
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide batch {self.batch}")
+        for sigma_rel in self.power_emas:
+            if sigma_rel > WIDEST_EMA:
+                raise ValueError(f"power_emas are relative widths, at most {WIDEST_EMA:.3f}, and {sigma_rel} is not")
         return self
 
     @property

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgfctl import checkpoints
-from hgfctl.engine.training.power_ema import WIDEST, Profile, combination, keep, misfit, overlap, power, width
+from hgfctl.engine.training.power_ema import Profile, combination, keep, misfit, overlap, power, width
+from hgfctl.presets import WIDEST_EMA
 from tests.conftest import Run
 
 
-@given(sigma_rel=st.floats(0.01, WIDEST))
+@given(sigma_rel=st.floats(0.01, WIDEST_EMA))
 def test_power_and_width_are_inverse(sigma_rel: float) -> None:
     assert width(power(sigma_rel)) == pytest.approx(sigma_rel, rel=1e-12)
 
@@ -23,7 +24,7 @@ def test_widths_are_those_of_the_paper() -> None:
     """Karras et al. 2024: sigma_rel 0.05 is gamma 16.97, 0.10 is gamma 6.94."""
     assert power(0.05) == pytest.approx(16.97, abs=0.005)
     assert power(0.10) == pytest.approx(6.94, abs=0.005)
-    assert width(0.0) == pytest.approx(WIDEST)
+    assert width(0.0) == pytest.approx(WIDEST_EMA)
 
 
 @given(gamma=st.floats(0.5, 20), other=st.floats(0.5, 20), ends=st.tuples(st.integers(1, 50), st.integers(1, 50)))

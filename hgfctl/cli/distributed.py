@@ -48,7 +48,7 @@ def launch(count: int, device: str, instead: Mapping[str, str] | None = None) ->
         raise RequestError(
             f"--gpus {count}: this machine has {torch.cuda.device_count()}; --device cpu shares the work on the CPU"
         )
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable()  # the launcher's own; what went wrong is said below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     how = LaunchConfig(
         min_nodes=1,

@@ -221,12 +221,15 @@ def trained_session(
     Raises:
         HgfctlError: it cannot be resumed, or fails.
     """
+    from hgfctl.engine.training.board import writer
     from hgfctl.engine.training.session import Session
     from hgfctl.engine.training.trainer import Trainer
     from hgfctl.runs import Run
 
     trainer = Trainer(parts, ranks)
     ranks = trainer.ranks
+    if parts.config.train.tensorboard:
+        writer()
     if run is None:
         run = Run(Path(ranks.told(str(Run.create(runs, parts.config.preset).folder) if ranks.first else "")))
     session = Session(trainer, run)

@@ -8,6 +8,19 @@ import numpy as np
 from hgfctl.errors import RequestError
 
 
+def writer() -> type:
+    """torch's SummaryWriter.
+
+    Raises:
+        RequestError: the package is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise RequestError("train.tensorboard needs the package tensorboard: pip install tensorboard") from None
+    return SummaryWriter
+
+
 class Board:
     """Event files in a run folder.
 
@@ -19,11 +32,7 @@ class Board:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise RequestError("train.tensorboard needs the package tensorboard: pip install tensorboard") from None
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._writer = writer()(str(folder / "tensorboard"))
 
     def write(self, row: Mapping[str, float]) -> None:
         """A row of the log, over the images seen."""

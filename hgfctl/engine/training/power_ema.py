@@ -12,21 +12,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-WIDEST = 1 / math.sqrt(12)
-"""sigma_rel of gamma = 0, the plain mean of all weights; no power is wider."""
+from hgfctl.presets import WIDEST_EMA
 
 
 def power(sigma_rel: float) -> float:
     """gamma of a relative width: sigma_rel = (gamma + 1)^(1/2) / ((gamma + 2) (gamma + 3)^(1/2))  (ibid., eq. 123-126).
 
     Args:
-        sigma_rel: above 0, at most WIDEST.
+        sigma_rel: above 0, at most WIDEST_EMA, that of gamma = 0.
 
     Raises:
         ValueError: outside.
     """
-    if not 0 < sigma_rel <= WIDEST:
-        raise ValueError(f"a relative width lies between 0 and {WIDEST:.3f}, and {sigma_rel} does not")
+    if not 0 < sigma_rel <= WIDEST_EMA:
+        raise ValueError(f"a relative width lies between 0 and {WIDEST_EMA:.3f}, and {sigma_rel} does not")
     low, high = 0.0, 1.0
     while width(high) > sigma_rel:
         high *= 2
