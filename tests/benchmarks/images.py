@@ -1,6 +1,6 @@
 """How near are generated images to a real set, flow by flow? Without a network trained on photographs.
 
-    python tests/benchmarks/images.py RUN [RUN ...] --data PATH [--nfe 5 10 20] [--num 1000] [--seeds 0 10000]
+    python tests/benchmarks/images.py RUN [RUN ...] --data PATH [--nfe 5 10 20] [--num 1000] [--sampler auto]
 
 The Frechet distance of images averaged to 8 x 8 pixels, from -1 to 1, to all real ones. It falls with the number of
 images, so the floor stands beside it: the distance of as many real images, drawn at random, to all of them.
@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--nfe", nargs="+", type=int, default=[5, 10, 20])
     parser.add_argument("--num", type=int, default=1000)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 10_000])
+    parser.add_argument("--sampler", default="auto")
+    parser.add_argument("--grid", default="auto")
     arguments = parser.parse_args()
 
     real = features(DATA.build(kind_of(arguments.data), {"path": arguments.data}).all().x)
@@ -43,7 +45,8 @@ def main() -> None:
     for run in arguments.runs:
         model = trained(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
-            sampler = FlowSampler(model.shape, model.classes, model.hvp, plan(model.hvp.flow, nfe))
+            schedule = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid)
+            sampler = FlowSampler(model.shape, model.classes, model.hvp, schedule)
             distances = []
             for seed in arguments.seeds:
                 seeds = torch.arange(seed, seed + arguments.num)
