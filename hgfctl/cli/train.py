@@ -117,7 +117,7 @@ def _dry_run(config: "Config", place: "torch.device", json: bool) -> None:
         f"             (weights, gradients, Adam, averages, activations; {facts['peak_gib']} GiB at the peak here)"
     )
     if missing:
-        console.note(f"measured on stand-in images of noise, for the data are missing: {missing}")
+        console.note(f"measured on images of noise, for the data cannot be read: {missing}")
     console.result("\n".join(lines), facts, json)
 
 

@@ -11,5 +11,6 @@ Its rooms, from the ground up; a room imports only from those before it:
     metrics      how good samples and scores are
     training     the loop, EMA, schedules
     figures      one module a figure
+    randomness, precision, ranks    what several rooms need: seeds, arithmetic, the processes that share the work
     assembly     from a configuration or a checkpoint to the objects above
 """

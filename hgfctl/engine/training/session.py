@@ -155,9 +155,10 @@ class Session:
             yield Stepped(trainer.step, self.loss, pace)
             last = trainer.step == train.steps
             log, save = (last or trainer.step % every == 0 for every in (train.log_every, save_steps))
-            if trainer.failing:
+            if trainer.failing and not last:
                 continue
-            if (log or save) and not -ABSURD_GAIN * self._unit < self.loss < ABSURD * self._unit:
+            sane = trainer.failing or -ABSURD_GAIN * self._unit < self.loss < ABSURD * self._unit
+            if (log or save) and not sane:
                 grown = f"the loss has grown to {self.loss:.3g} at step {trainer.step}"
                 raise Diverged(f"{grown}; {self._cause()}\n{self._last_good()}")
             if log:
