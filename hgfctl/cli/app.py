@@ -8,8 +8,8 @@ import typer
 
 from hgfctl import __version__
 from hgfctl.cli import data, ema, presets, sample, score_match, train, visualize
-from hgfctl.cli.distributed import first as first_rank
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.processes import first as first_rank
 
 app = typer.Typer(
     name="hgfctl",

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from hgfctl.cli.distributed import first
 from hgfctl.errors import RequestError
+from hgfctl.processes import first
 
 if TYPE_CHECKING:
     import torch

@@ -17,16 +17,6 @@ Gpus = Annotated[
 ]
 
 
-def launched() -> bool:
-    """Whether this process is one of those that a launcher has started."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def first() -> bool:
-    """Whether this process is the one that talks."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def launch(count: int, device: str, instead: Mapping[str, str] | None = None) -> None:
     """Runs this very command in `count` processes and exits with their status.
 

@@ -9,6 +9,7 @@ import typer
 
 from hgfctl.cli import console, distributed
 from hgfctl.errors import RequestError
+from hgfctl.processes import launched
 
 if TYPE_CHECKING:
     from hgfctl.engine.assembly import Trained
@@ -57,7 +58,7 @@ def sample(
     from hgfctl.sample_files import writing
 
     path = checkpoint_file(console.argument_path(checkpoint))
-    if gpus and not distributed.launched():
+    if gpus and not launched():
         distributed.launch(gpus, device, {checkpoint: str(path)})
         return
     with joined(console.device(device)) as ranks:

@@ -7,6 +7,7 @@ import typer
 
 from hgfctl.cli import console, distributed, training
 from hgfctl.errors import RequestError
+from hgfctl.processes import launched
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def train(
     from hgfctl.engine.assembly import experiment
     from hgfctl.engine.ranks import joined
 
-    if gpus and not distributed.launched() and not dry_run:
+    if gpus and not launched() and not dry_run:
         distributed.launch(gpus, device)
         return
     with joined(console.device(device)) as ranks:

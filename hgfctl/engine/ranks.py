@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.processes import launched
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for the others: the first one draws and saves meanwhile."""
@@ -78,16 +79,6 @@ class Ranks:
 def alone(device: torch.device) -> Ranks:
     """One process, as without torchrun."""
     return Ranks(0, 1, device)
-
-
-def launched() -> bool:
-    """Whether torchrun, or `--gpus`, has started this process."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def world_size() -> int:
-    """How many processes were started together."""
-    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 @contextmanager
