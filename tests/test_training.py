@@ -15,8 +15,6 @@ from torch import Tensor
 from hgfctl import checkpoints
 from hgfctl.atomic import replacing, replacing_folder
 from hgfctl.engine.assembly import experiment, trained
-from hgfctl.engine.metrics.frechet import Statistics, frechet_distance, statistics
-from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
 from hgfctl.engine.training.session import Saved, Session, Stepped
 from hgfctl.engine.training.trainer import Diverged, Trainer
@@ -337,30 +335,3 @@ def test_the_seed_is_in_the_first_weights() -> None:
 
     assert torch.equal(first(load("ring-oscillation")), first(load("ring-oscillation")))
     assert not torch.equal(first(load("ring-oscillation")), first(load("ring-oscillation", ["train.seed=1"])))
-
-
-@given(scale=st.floats(0.1, 10), shift=st.floats(-5, 5), dim=st.integers(1, 6), seed=st.integers(0, 1000))
-def test_frechet_distance_of_commuting_gaussians(scale: float, shift: float, dim: int, seed: int) -> None:
-    """Closed form: |shift|^2 d + sum (sqrt(a) - sqrt(b))^2 over the shared eigenbasis; symmetric; 0 to itself."""
-    rng = generator(seed)
-    q, _ = torch.linalg.qr(torch.randn(dim, dim, generator=rng, dtype=torch.float64))
-    a, b = torch.rand(2, dim, generator=rng, dtype=torch.float64) * scale
-    mean = torch.randn(dim, generator=rng, dtype=torch.float64)
-    p, other = Statistics(mean, q * a @ q.T), Statistics(mean + shift, q * b @ q.T)
-    exact = dim * shift**2 + float((a.sqrt() - b.sqrt()).square().sum())
-    assert frechet_distance(p, other) == pytest.approx(exact, abs=1e-9 * (1 + exact))
-    assert frechet_distance(other, p) == pytest.approx(exact, abs=1e-9 * (1 + exact))
-    assert frechet_distance(p, p) == pytest.approx(0, abs=1e-10 * scale * dim)
-
-
-def test_frechet_distance_agrees_with_scipys_matrix_root() -> None:
-    from scipy.linalg import sqrtm
-
-    rng = generator(1)
-    x, y = torch.randn(2, 50, 8, generator=rng, dtype=torch.float64) @ torch.randn(
-        8, 8, generator=rng, dtype=torch.float64
-    )
-    p, q = statistics(x), statistics(2 * y + 1)
-    root = sqrtm((p.covariance @ q.covariance).numpy()).real.trace()
-    other = float((p.mean - q.mean).square().sum() + p.covariance.trace() + q.covariance.trace()) - 2 * root
-    assert frechet_distance(p, q) == pytest.approx(other, rel=1e-9)

@@ -19,7 +19,8 @@ from sklearn.svm import SVC
 
 from hgfctl.engine.assembly import trained
 from hgfctl.engine.data.digits import digits, to_pixels
-from hgfctl.engine.metrics.frechet import frechet_distance, statistics
+from hgfctl.engine.metrics.frechet import frechet_distance
+from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.runs import checkpoint_file

@@ -15,7 +15,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from hgfctl.engine.assembly import trained
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.locate import kind_of
-from hgfctl.engine.metrics.frechet import frechet_distance, statistics
+from hgfctl.engine.metrics.frechet import frechet_distance
+from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler

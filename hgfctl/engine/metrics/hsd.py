@@ -17,7 +17,7 @@ from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators.integrator import Force
 from hgfctl.engine.integrators.symplectic import LEAPFROG
 from hgfctl.engine.losses.score_loss import dot, noise_like
-from hgfctl.engine.metrics.score_error import Estimate, mean
+from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.models.score import Field
 from hgfctl.engine.randomness import generator
 

@@ -15,8 +15,8 @@ from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators.symplectic import LEAPFROG
 from hgfctl.engine.losses.hamiltonian import galerkin
 from hgfctl.engine.losses.score_loss import dot
+from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.metrics.hsd import Flights, flight_times, hsd_by_critic, hsd_exact, liouville_hvp
-from hgfctl.engine.metrics.score_error import Estimate, mean
 from hgfctl.engine.models.perceptron import Perceptron
 from hgfctl.engine.randomness import generator
 

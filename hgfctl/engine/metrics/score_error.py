@@ -1,20 +1,13 @@
 """How far a field F is from the score where the score is known: the explicit error, E |F - grad log pi|^2 (ESM)."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hgfctl.engine.data.density import ExactDensity
+from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.models.score import Field
-
-
-class Estimate(NamedTuple):
-    """A mean over independent items, and its standard error."""
-
-    value: float
-    error: float
 
 
 class ScoreError(NamedTuple):
@@ -30,8 +23,3 @@ def score_error(field: Field, density: ExactDensity, x: Tensor, labels: Tensor |
     score = density.score(x.double())
     miss = (field(x, labels).double() - score).square().sum(1)
     return ScoreError(mean(miss), float(miss.mean() / score.square().sum(1).mean()))
-
-
-def mean(values: Tensor) -> Estimate:
-    """Of (N,) independent numbers."""
-    return Estimate(float(values.mean()), float(values.std() / math.sqrt(len(values))))

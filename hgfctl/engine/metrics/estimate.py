@@ -1,0 +1,18 @@
+"""Numbers with their standard errors."""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Estimate(NamedTuple):
+    """What was measured, and its standard error."""
+
+    value: float
+    error: float
+
+
+def mean(values: Tensor) -> Estimate:
+    """Of (N,) independent numbers."""
+    return Estimate(float(values.mean()), float(values.std() / math.sqrt(len(values))))
