@@ -155,6 +155,16 @@ def checkpoint_file(path: Path) -> Path:
     raise RequestError(f"no such checkpoint or run folder: {path}")
 
 
+def newest_run(root: Path) -> Run | None:
+    """The run below a folder whose newest checkpoint is the newest of all, if there is one."""
+    found = [
+        (run[-1].stat().st_mtime, run[-1])
+        for path in root.glob("*/config.yaml")
+        if (run := Run(path.parent).checkpoints())
+    ]
+    return run_of(max(found)[1]) if found else None
+
+
 def run_of(checkpoint: Path) -> Run | None:
     """The run that a checkpoint lies in, if it does."""
     folder = checkpoint.resolve().parent.parent

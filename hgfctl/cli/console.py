@@ -29,6 +29,12 @@ def note(message: str) -> None:
         print(f"hgfctl: {message}", file=sys.stderr, flush=True)
 
 
+def plain(line: str) -> None:
+    """A line of a report that goes with the result, on stderr; from the first rank."""
+    if first():
+        print(line, file=sys.stderr, flush=True)
+
+
 def argument_path(text: str) -> Path:
     """A path argument; `-` reads it from stdin.
 

@@ -2,16 +2,16 @@
 
 import hashlib
 import os
-import pickle
 import tarfile
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
+from hgfctl.arrays_pickle import load_arrays
 from hgfctl.atomic import replacing
 from hgfctl.engine.data.dataset import Items
 from hgfctl.errors import HgfctlError, RequestError
@@ -132,28 +132,11 @@ def _binary(content: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pickled(content: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
-    import io
-
+    batch = load_arrays(content, where)
     try:
-        batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
         return batch[b"data"], np.asarray(batch[b"labels"], np.int64)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RequestError(f"{where} is not a part of CIFAR-10 ({error})") from None
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain values; anything else that a file names is refused, not run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        if (module, name) == ("_codecs", "encode"):  # how newer Pythons write bytes
-            return lambda text, encoding: text.encode("latin1")
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.ndarray.__new__
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 
 def _verify(file: Path, expected: str, where: str) -> None:

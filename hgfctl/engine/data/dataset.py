@@ -1,5 +1,6 @@
 """What a data set is: shape, classes, and a stream of batches addressed by position."""
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -100,6 +101,10 @@ class Finite(DataSet):
     def only(self, index: Tensor) -> "Finite":
         """A data set of these items alone, with the same classes."""
 
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A checksum of all items in their order, labels apart."""
+
     @property
     def count(self) -> int:
         return len(self)
@@ -164,6 +169,12 @@ class Items(Finite):
         chosen = Items(self.x[index], None if self.labels is None else self.labels[index])
         chosen.classes = self.classes
         return chosen
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self.x.dtype} {tuple(self.x.shape)}".encode())
+        for part in self.x.split(4096):
+            digest.update(part.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def root_mean_square(self) -> float:
         total = sum(float(self.at(part).x.double().square().sum()) for part in torch.arange(len(self)).split(4096))

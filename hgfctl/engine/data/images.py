@@ -1,5 +1,6 @@
 """Image files as data: folders and zips, in memory where they fit, else decoded as they are needed."""
 
+import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -78,6 +79,13 @@ class StoredImages(Finite):
         chosen = StoredImages(self.images, names, self.shape, labels, self.resized, self.class_names, self.skipped)
         chosen.classes = self.classes
         return chosen
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self.shape} {self.resized}".encode())
+        for first in range(0, len(self), 1024):  # not all at once: they would all wait in memory
+            for content in self._pool.map(self.images.read, self.names[first : first + 1024]):
+                digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
 
     def root_mean_square(self) -> float:
         chosen = torch.randperm(len(self), generator=generator("moments"))[:MOMENTS_FROM]

@@ -1,0 +1,106 @@
+"""Two sets in feature space, compared in every way that what is known of them allows."""
+
+from dataclasses import dataclass
+
+from hgfctl.engine.evaluation.feature_set import FeatureSet
+from hgfctl.engine.metrics.estimate import Estimate
+from hgfctl.engine.metrics.extrapolation import frechet_at_infinity
+from hgfctl.engine.metrics.frechet import frechet_distance, rank
+from hgfctl.engine.metrics.kernel import kernel_inception_distance
+from hgfctl.engine.metrics.moments import Statistics
+from hgfctl.engine.metrics.neighbours import Coverage, coverage
+from hgfctl.errors import RequestError
+
+FEW = 10_000
+"""Images below which the bias of the Frechet distance is worth a warning."""
+FEWEST = 6
+"""Features that neighbours and jackknife need on either side."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found.
+
+    Args:
+        frechet: the Frechet distance.
+        at_infinity: extrapolated to infinitely many images; None where a random quarter of them has no more images than
+            dimensions.
+        kid, coverage: None where either side has no features left, but statistics only.
+        warnings: what a reader of these figures must know.
+    """
+
+    frechet: float
+    at_infinity: float | None
+    kid: Estimate | None
+    coverage: Coverage | None
+    warnings: tuple[str, ...]
+
+
+def compare(images: FeatureSet, reference: FeatureSet) -> Comparison:
+    """Images against a reference, in the same features.
+
+    Raises:
+        RequestError: not the same features.
+    """
+    check_comparable(images, reference)
+    frechet = frechet_distance(images.statistics, reference.statistics)
+    large = images.parts and min(part.count for part in images.parts) > images.dim
+    at_infinity = frechet_at_infinity(images.parts, reference.statistics) if large else None
+    x, y = images.features, reference.features
+    both = x is not None and y is not None and min(len(x), len(y)) >= FEWEST
+    return Comparison(
+        frechet=frechet,
+        at_infinity=at_infinity,
+        kid=kernel_inception_distance(x, y) if both and x is not None and y is not None else None,
+        coverage=coverage(x, y) if both and x is not None and y is not None else None,
+        warnings=(
+            *_bias(images, frechet, at_infinity),
+            *_singular(images),
+            *_singular(reference),
+        ),
+    )
+
+
+def check_comparable(images: FeatureSet, reference: FeatureSet) -> None:
+    """Raises RequestError unless both are of the same features and dimension."""
+    if images.dim != reference.dim:
+        raise RequestError(
+            f"{images.name} has {_features(images)} of dimension {images.dim}, "
+            f"{reference.name} {_features(reference)} of dimension {reference.dim}"
+        )
+    if images.id and reference.id and images.id != reference.id:
+        raise RequestError(
+            f"{images.name} has features {images.id}, and {reference.name} {reference.id}: they cannot be compared"
+        )
+
+
+def _features(known: FeatureSet) -> str:
+    return f"features {known.id}" if known.id else "features"
+
+
+def _bias(images: FeatureSet, frechet: float, at_infinity: float | None) -> list[str]:
+    if images.count is None or images.count >= FEW:
+        return []
+    by = "" if at_infinity is None else f", here by about {frechet - at_infinity:.2g}"
+    return [f"{images.count:,} images of {images.name}: with fewer than {FEW:,} the distance comes out too large{by}"]
+
+
+def _singular(known: FeatureSet) -> list[str]:
+    if known.statistics.deviations is not None:
+        return [
+            f"{known.name} has {known.count:,} images and {known.dim:,} dimensions: its covariance is singular, "
+            "and the distance depends on the number of images most of all"
+        ]
+    if not is_singular(known.statistics):
+        return []
+    return [f"the covariance of {known.name} is singular: its rank is {rank(known.statistics)} of {known.dim}"]
+
+
+def is_singular(statistics: Statistics) -> bool:
+    """Whether some direction has no spread, as far as a Cholesky factor in float64 can tell."""
+    import torch
+
+    factor, failed = torch.linalg.cholesky_ex(statistics.covariance)
+    diagonal = factor.diagonal()
+    eps = torch.finfo(diagonal.dtype).eps
+    return bool(failed) or bool(diagonal.min() ** 2 < len(diagonal) * eps * diagonal.max() ** 2)

@@ -1,0 +1,64 @@
+"""Which features a comparison is made in, and their extractor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hgfctl.engine.evaluation.feature_set import FeatureSet
+from hgfctl.engine.features import FEATURES
+from hgfctl.engine.features.features import RESIZINGS, Features, FeaturesId
+from hgfctl.engine.ranks import Ranks
+from hgfctl.errors import RequestError
+
+LEGACY_UP_TO = 64
+"""Pixels a side of images that TensorFlow's resizing is the default for: what EDM's figures are made with."""
+
+
+def extractor(
+    ranks: Ranks,
+    shape: tuple[int, ...],
+    name: str,
+    resizing: str | None = None,
+    weights: Path | None = None,
+    allow_code: bool = False,
+) -> Features:
+    """Features by their name, on this rank's device.
+
+    Args:
+        ranks: of which the first one fetches what is missing.
+        shape: of the images, (C, H, W).
+        name: of the registry.
+        resizing: of inception; by the size of the images when None.
+        weights, allow_code: see `Inception` and `DINOv2`.
+
+    Raises:
+        RequestError: unknown, or options that these features do not take.
+        HgfctlError: their weights cannot be had.
+    """
+    given: dict[str, Any] = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
+    for option, value in given.items():
+        if value is not None and not FEATURES.asks_for(name, option):
+            raise RequestError(f"--{option.replace('_', '-')}: features {name} take none")
+    if resizing is not None and resizing not in RESIZINGS:
+        raise RequestError(f"unknown resizing '{resizing}'; known: {', '.join(RESIZINGS)}")
+    given["resizing"] = resizing or ("legacy-tensorflow" if max(shape[-2:]) <= LEGACY_UP_TO else "clean")
+    given["allow_code"] = allow_code
+    if not ranks.first:
+        ranks.meet()
+    features: Features = FEATURES.build(name, {}, device=ranks.device, **given)
+    if ranks.first:
+        ranks.meet()
+    return features
+
+
+def wanted(name: str | None, known: Sequence[FeatureSet]) -> FeaturesId | None:
+    """What the user asks for, or else what files at hand are made of, or else inception; None of unnamed files alone.
+
+    Raises:
+        RequestError: a file is of other features.
+    """
+    for one in known:
+        if name is not None and one.id is not None and one.id.name != name:
+            raise RequestError(f"{one.name} holds features {one.id}, and {name} is asked for")
+    named = next((one.id for one in known if one.id is not None), None)
+    return named or (FeaturesId(name) if name is not None else None)

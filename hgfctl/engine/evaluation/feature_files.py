@@ -1,0 +1,172 @@
+"""Features and their statistics on disk: ours, EDM's and clean-fid's .npz, EDM2's .pkl, plain arrays.
+
+X.npz   mu (d,), sigma (d, d) float64, as EDM and clean-fid read them; ours have besides: feats (K, d) float32, about
+        (JSON: features, variant, count), counts (4,), means (4, d), scatters (4, d, d) of random parts
+X.npz   feats, or features, (N, d) alone: clean-fid's for KID
+X.npy   features (N, d), floats
+X.pkl   {"fid": {"mu", "sigma"}, "fd_dinov2": {...}}, EDM2's; read without running anything
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hgfctl.arrays_pickle import load_arrays
+from hgfctl.atomic import replacing
+from hgfctl.engine.evaluation.feature_set import FeatureSet, collected
+from hgfctl.engine.features.features import FeaturesId
+from hgfctl.engine.metrics.moments import Moments, Statistics
+from hgfctl.errors import HgfctlError, RequestError
+
+EDM2_NAMES = {"inception": "fid", "dinov2": "fd_dinov2"}
+"""What EDM2's statistics call features."""
+
+
+def holds_features(path: Path) -> bool:
+    """Whether a file is one that `read_features` reads, rather than one of images or samples.
+
+    Raises:
+        RequestError: an .npz or .npy that cannot be read.
+    """
+    if path.suffix == ".pkl":
+        return True
+    if path.suffix == ".npz":
+        return bool({"mu", "feats", "features"} & set(_names(path)))
+    if path.suffix == ".npy":
+        header = _array(path, mmap_mode="r")
+        return header.ndim == 2 and np.issubdtype(header.dtype, np.floating)
+    return False
+
+
+def read_features(path: Path, wanted: str | None = None) -> FeatureSet:
+    """A file of features or of their statistics.
+
+    Args:
+        path: see the module.
+        wanted: name of the features that are wanted, of files that hold several.
+
+    Raises:
+        RequestError: damaged, not of these forms, or without the features that are wanted.
+        HgfctlError: features that are not finite.
+    """
+    if path.suffix == ".pkl":
+        return _edm2(path, wanted or "inception")
+    if path.suffix == ".npy":
+        return collected(str(path), None, torch.from_numpy(_matrix(_array(path), f"{path}")))
+    names = _names(path)
+    about = json.loads(str(_member(path, "about"))) if "about" in names else {}
+    id = FeaturesId(about["features"], about["variant"]) if about else None
+    kept = next((name for name in ("feats", "features") if name in names), None)
+    features = None if kept is None else torch.from_numpy(_matrix(_member(path, kept), f"{path}: {kept}")).float()
+    if "mu" not in names:
+        assert features is not None
+        return collected(str(path), id, features)
+    parts = []
+    if "scatters" in names:
+        arrays = (_member(path, name) for name in ("counts", "means", "scatters"))
+        for count, mean, scatter in zip(*arrays, strict=True):
+            part = Moments(len(mean))
+            part.count, part.mean, part.scatter = int(count), torch.from_numpy(mean), torch.from_numpy(scatter)
+            parts.append(part)
+    mu, sigma = _member(path, "mu"), _member(path, "sigma")
+    statistics = _checked(mu, sigma, str(path))
+    count = about.get("count")
+    if features is not None and count == len(features) <= len(mu):
+        return collected(str(path), id, features)  # so that their statistics know of their low rank
+    return FeatureSet(str(path), id, statistics, count, features, tuple(parts))
+
+
+def write_features(features: FeatureSet, path: Path) -> None:
+    """All that is known of a set, as .npz.
+
+    Raises:
+        HgfctlError: it cannot be written.
+    """
+    arrays: dict[str, Any] = {
+        "mu": features.statistics.mean.numpy(),
+        "sigma": features.statistics.covariance.numpy(),
+    }
+    if features.id is not None:
+        about = {"features": features.id.name, "variant": features.id.variant, "count": features.count}
+        arrays["about"] = np.array(json.dumps(about))
+    if features.features is not None:
+        arrays["feats"] = features.features.numpy()
+    if features.parts:
+        arrays["counts"] = np.array([part.count for part in features.parts])
+        arrays["means"] = np.stack([part.mean.numpy() for part in features.parts])
+        arrays["scatters"] = np.stack([part.scatter.numpy() for part in features.parts])
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _edm2(path: Path, wanted: str) -> FeatureSet:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    known = load_arrays(content, str(path))
+    if not isinstance(known, Mapping):
+        raise RequestError(f'{path} is not of the form {{"fid": {{"mu", "sigma"}}, ...}}')
+    found = {key if isinstance(key, str) else str(key): value for key, value in known.items()}
+    entry = found.get(EDM2_NAMES.get(wanted, wanted), found if "mu" in found else None)
+    if not isinstance(entry, Mapping) or not {"mu", "sigma"} <= set(entry):
+        raise RequestError(f"{path} holds no statistics of features {wanted}, but of {', '.join(found) or 'nothing'}")
+    variant = {"inception": "legacy-tensorflow", "dinov2": "ViT-large"}.get(wanted, "")
+    statistics = _checked(np.asarray(entry["mu"]), np.asarray(entry["sigma"]), str(path))
+    return FeatureSet(str(path), FeaturesId(wanted, variant), statistics, None)
+
+
+def _checked(mu: np.ndarray, sigma: np.ndarray, where: str) -> Statistics:
+    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not all(a.dtype.kind == "f" for a in (mu, sigma)):
+        raise RequestError(
+            f"{where}: mu (d,) and sigma (d, d) are wanted, floats, not {mu.dtype} of shape {mu.shape} and "
+            f"{sigma.dtype} of shape {sigma.shape}"
+        )
+    mean, covariance = (torch.from_numpy(np.ascontiguousarray(a, np.float64)) for a in (mu, sigma))
+    if not (mean.isfinite().all() and covariance.isfinite().all()):
+        raise HgfctlError(f"{where}: mu or sigma holds NaN or infinity")
+    return Statistics(mean, covariance)
+
+
+def _matrix(values: np.ndarray, where: str) -> np.ndarray:
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise RequestError(f"{where}: features are floats of shape (N, d), not {values.dtype} of shape {values.shape}")
+    return values
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from None
+
+
+def _member(path: Path, name: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            found: np.ndarray = content[name]
+            return found
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from None
+
+
+def _array(path: Path, mmap_mode: Any = None) -> np.ndarray:
+    try:
+        found: np.ndarray = np.load(path, mmap_mode, allow_pickle=False)
+        return found
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> RequestError:
+    if "allow_pickle" in str(error):
+        return RequestError(f"{path} holds Python objects, which are never loaded")
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return RequestError(f"cannot read {path} as a NumPy file: {reason}")

@@ -1,0 +1,133 @@
+"""What is known of a set of images in the space of some features; collected in one pass, in bounded memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.features.features import FeaturesId
+from hgfctl.engine.metrics.extrapolation import PARTS
+from hgfctl.engine.metrics.moments import Moments, Statistics, merged, statistics
+from hgfctl.engine.randomness import generator
+from hgfctl.errors import HgfctlError
+
+KEPT = 10_000
+"""Features, of randomly chosen images, that are kept for what moments do not tell: KID, precision, coverage."""
+BLOCK = 1024
+"""Features that enter the moments together, so that sums do not depend on the batches they were made in."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """A set of images in feature space.
+
+    Args:
+        name: how messages call it.
+        id: of the features; None where a file does not say.
+        statistics: over all images.
+        count: of images; None where a file does not say.
+        features: (K, d), float32, of up to KEPT images; None where a file holds none.
+        parts: moments of PARTS random parts; none where a file holds none.
+    """
+
+    name: str
+    id: FeaturesId | None
+    statistics: Statistics
+    count: int | None
+    features: Tensor | None = None
+    parts: tuple[Moments, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """Of the features."""
+        return len(self.statistics.mean)
+
+
+class Collector:
+    """Takes the features of images 0, 1, 2, ... of a set, and makes a FeatureSet of them.
+
+    Args:
+        name, id: of the set that is made.
+        count: how many will come.
+    """
+
+    def __init__(self, name: str, id: FeaturesId | None, count: int) -> None:
+        if count < 2:
+            raise HgfctlError(
+                f"{name} holds {count or 'no'} image; a covariance needs two at least, and sense many more"
+            )
+        self.name, self.id, self.count = name, id, count
+        self.done = 0
+        self._place = torch.randperm(count, generator=generator("parts"))
+        self._moments: list[Moments] = []
+        self._kept = torch.empty(0)
+        self._waiting: list[Tensor] = []
+
+    def add(self, features: Tensor) -> None:
+        """The features of the next images, (B, d).
+
+        Raises:
+            HgfctlError: they are not finite.
+        """
+        features = features.float().cpu()
+        came = self.done + sum(map(len, self._waiting))
+        bad = (~features.isfinite().all(1)).nonzero()
+        if len(bad):
+            raise HgfctlError(f"{self.name}: the features of image {came + int(bad[0])} are not finite")
+        self._waiting.append(features)
+        came += len(features)
+        while came - self.done >= BLOCK or (came == self.count and came > self.done):
+            waiting = torch.cat(self._waiting)
+            self._waiting = [waiting[BLOCK:]]
+            self._absorb(waiting[:BLOCK])
+
+    def result(self) -> FeatureSet:
+        """When all have come."""
+        assert self.done == self.count
+        complete = self.count <= len(self._kept)
+        exact = statistics(self._kept) if complete else merged(self._moments).statistics()
+        return FeatureSet(self.name, self.id, exact, self.count, self._kept, tuple(self._moments))
+
+    def state(self) -> dict[str, Tensor]:
+        """All that `restore` needs to go on after image `done`."""
+        return {
+            "done": torch.tensor(self.done),
+            "kept": self._kept,
+            "counts": torch.tensor([part.count for part in self._moments]),
+            "means": torch.stack([part.mean for part in self._moments]),
+            "scatters": torch.stack([part.scatter for part in self._moments]),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a `state`."""
+        self.done, self._kept, self._waiting = int(state["done"]), state["kept"], []
+        self._moments = []
+        for count, mean, scatter in zip(state["counts"].tolist(), state["means"], state["scatters"], strict=True):
+            part = Moments(len(mean))
+            part.count, part.mean, part.scatter = count, mean, scatter.clone()
+            self._moments.append(part)
+
+    def _absorb(self, features: Tensor) -> None:
+        if not self._moments:
+            dim = features.shape[1]
+            self._moments = [Moments(dim) for _ in range(PARTS)]
+            self._kept = torch.zeros(min(KEPT, self.count), dim)
+        place = self._place[self.done : self.done + len(features)]
+        kept = place < len(self._kept)
+        self._kept[place[kept]] = features[kept]
+        part = place * PARTS // self.count
+        for i, moments in enumerate(self._moments):
+            moments.add(features[part == i])
+        self.done += len(features)
+
+
+def collected(name: str, id: FeaturesId | None, features: Tensor) -> FeatureSet:
+    """Of features (N, d) that are all at hand.
+
+    Raises:
+        HgfctlError: fewer than two, or not finite.
+    """
+    collector = Collector(name, id, len(features))
+    collector.add(features)
+    return collector.result()

@@ -1,0 +1,82 @@
+"""What a user names to be evaluated, or to be compared with: a checkpoint, data, features, statistics."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hgfctl import presets
+from hgfctl.engine.assembly import Trained, trained
+from hgfctl.engine.data import DATA
+from hgfctl.engine.data.dataset import DataSet
+from hgfctl.engine.data.locate import kind_of, locate
+from hgfctl.engine.evaluation.feature_files import holds_features, read_features
+from hgfctl.engine.evaluation.feature_set import FeatureSet
+from hgfctl.errors import RequestError
+from hgfctl.runs import checkpoint_file
+
+Source = Trained | DataSet | FeatureSet
+
+
+def opened(
+    source: str,
+    device: torch.device,
+    features: str | None = None,
+    split: str | None = None,
+    resolution: int | None = None,
+    skip_bad: bool = False,
+) -> Source:
+    """What a name or a path stands for.
+
+    Args:
+        source: a run folder, a checkpoint, a file of features or statistics, images in any form that training takes,
+            the name of a data set that needs no path, or of a preset, whose data are meant.
+        device: for checkpoints.
+        features: name of those that are wanted, for files that hold several.
+        split: of data sets that have several.
+        resolution, skip_bad: for folders and zips of images, see `images.folder`.
+
+    Raises:
+        RequestError: there is no such thing, or it cannot be used.
+    """
+    path = Path(source).expanduser()
+    if path.suffix == ".safetensors" or (path / "config.yaml").is_file():
+        return trained(checkpoint_file(path), device)
+    if path.suffix in (".npz", ".npy", ".pkl"):
+        path = locate(source)
+        if features != "none" and holds_features(path):
+            return read_features(path, features)
+    options: dict[str, Any] = {}
+    if not path.exists() and source not in DATA and _is_preset(source):
+        component = presets.load(source).data
+        kind, options = component.name, dict(component.options)
+    else:
+        kind = kind_of(source)
+        if kind != source:
+            options["path"] = source
+    if kind == "folder":
+        options |= {"skip_bad": skip_bad} | ({} if resolution is None else {"resolution": resolution})
+    return _built(kind, options, split)
+
+
+def data_behind(model: Trained, split: str | None = None) -> DataSet:
+    """What a model was trained on, or another split of it.
+
+    Raises:
+        RequestError: they are no longer where they were, or have no splits.
+    """
+    data = model.config.data
+    return _built(data.name, data.options, split)
+
+
+def _built(name: str, options: dict[str, Any], split: str | None) -> DataSet:
+    if split is not None:
+        if not DATA.asks_for(name, "split"):
+            raise RequestError(f"--split: data '{name}' has no splits")
+        options = {**options, "split": split}
+    data: DataSet = DATA.build(name, options)
+    return data
+
+
+def _is_preset(name: str) -> bool:
+    return name in presets.names() or name.endswith((".yaml", ".yml"))

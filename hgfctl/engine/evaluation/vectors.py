@@ -1,0 +1,109 @@
+"""Sets of points that are no images: compared where they lie, without features."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.assembly import Trained
+from hgfctl.engine.data.dataset import DataSet, Finite
+from hgfctl.engine.evaluation.evaluate import Making, sampler_for
+from hgfctl.engine.evaluation.feature_set import FeatureSet
+from hgfctl.engine.evaluation.sources import Source
+from hgfctl.engine.metrics.estimate import Estimate
+from hgfctl.engine.metrics.kernel import gaussian_mmd2
+from hgfctl.engine.metrics.sliced import sliced_wasserstein
+from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.errors import HgfctlError, RequestError
+
+DRAWN = 10_000
+"""Points of a law, or of a model, that are compared when the user does not say."""
+SEEDS = (1_000_003, 2_000_003)
+"""Of the draws of a law: to compare with, and what another draw of the same law gives. Not those of trainings."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far points are from a reference.
+
+    Args:
+        sliced_wasserstein: in units of the data.
+        mmd: squared, unbiased; Gaussian kernel of the reference's median distance.
+        floor: the sliced Wasserstein distance that as many points of the reference's own law have; None where that law
+            is known by its items only.
+    """
+
+    sliced_wasserstein: float
+    mmd: Estimate
+    floor: float | None
+
+
+def compare_points(points: Tensor, reference: DataSet, count: int) -> Distance:
+    """Points (N, d) against `count` of a data set, or all where it has fewer."""
+    x = points.flatten(1).double()
+    y = draw(reference, count, SEEDS[0])
+    again = None if isinstance(reference, Finite) else draw(reference, len(x), SEEDS[1])
+    return Distance(
+        sliced_wasserstein=sliced_wasserstein(x, y),
+        mmd=gaussian_mmd2(x, y),
+        floor=None if again is None else sliced_wasserstein(again, y),
+    )
+
+
+def measured_points(
+    source: Source, name: str, making: Making, reference: Source, reference_name: str, batch: int
+) -> Iterator[dict[str, Any]]:
+    """Plain values, a budget at a time.
+
+    Raises:
+        RequestError: not both are vectors of one dimension.
+        HgfctlError: points that are not finite.
+    """
+    for one, called in ((source, name), (reference, reference_name)):
+        if isinstance(one, FeatureSet) or len(one.shape) != 1:
+            raise RequestError(f"{called} holds no vectors, which features none is for; images have pixels and random")
+    assert not isinstance(source, FeatureSet)
+    if isinstance(reference, FeatureSet | Trained):
+        raise RequestError(f"{reference_name}: vectors are compared with data, or with an .npz of samples")
+    if source.shape != reference.shape:
+        raise RequestError(
+            f"{name} has vectors of dimension {source.shape[0]}, {reference_name} of dimension {reference.shape[0]}"
+        )
+    count = making.num or DRAWN
+    for budget in making.budgets:
+        sampler = sampler_for(source, making, budget) if isinstance(source, Trained) else None
+        found = []
+        for seed in making.first_seeds(DRAWN):
+            points = made(sampler, count, seed, batch) if sampler else draw(source, count, seed)  # type: ignore[arg-type]
+            if not points.isfinite().all():
+                raise HgfctlError(f"{name}: its points hold NaN or infinity")
+            found.append(compare_points(points, reference, count))
+        distances = [one.sliced_wasserstein for one in found]
+        yield {
+            "sliced_wasserstein": fmean(distances),
+            "sliced_wasserstein_std": stdev(distances) if len(distances) > 1 else None,
+            "floor": found[0].floor,
+            "mmd": fmean(one.mmd.value for one in found),
+            "mmd_error": sum(one.mmd.error**2 for one in found) ** 0.5 / len(found),
+            "features": "none",
+            "num": len(points),
+            "nfe": sampler.nfe if sampler else None,
+            "sampler": sampler.method if sampler else None,
+            "grid": sampler.grid if sampler else None,
+            "seeds": making.first_seeds(DRAWN) if sampler else [],
+        }
+
+
+def draw(data: DataSet, count: int, seed: int) -> Tensor:
+    """`count` items of a law, or the first so many of a finite set: (N, d), float64."""
+    if isinstance(data, Finite):
+        return data.at(torch.arange(min(count, len(data)))).x.flatten(1).double()
+    return data.batch(0, count, seed).x.flatten(1).double()
+
+
+def made(sampler: Sampler, count: int, seed: int, batch: int) -> Tensor:
+    """`count` points of a model, from `seed` on: (N, d)."""
+    return torch.cat([part.x for part in sampler.batches(torch.arange(seed, seed + count), batch)])
