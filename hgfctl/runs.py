@@ -162,7 +162,7 @@ def newest_run(root: Path) -> Run | None:
         for path in root.glob("*/config.yaml")
         if (run := Run(path.parent).checkpoints())
     ]
-    return run_of(max(found)[1]) if found else None
+    return Run(max(found)[1].parent.parent) if found else None
 
 
 def run_of(checkpoint: Path) -> Run | None:

@@ -133,7 +133,7 @@ def measure(
     """
     from hgfctl.engine.assembly import Trained
     from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shape_of
-    from hgfctl.engine.evaluation.extractor import wanted
+    from hgfctl.engine.evaluation.extractor import check_dimension, wanted
     from hgfctl.engine.evaluation.feature_set import FeatureSet
     from hgfctl.engine.evaluation.sources import data_behind, opened
     from hgfctl.engine.evaluation.vectors import measured_points
@@ -177,6 +177,7 @@ def measure(
         if shape is not None:
             how = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
             extractor = _extractor(id.name if id else "inception", id, shape, ranks, how)
+            check_dimension(extractor, shape, known)
             id = extractor.id
 
         def collect(images: "ImageSet") -> FeatureSet | None:

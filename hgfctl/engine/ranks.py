@@ -59,6 +59,15 @@ class Ranks:
         dist.all_gather(parts, part.contiguous())
         return torch.cat(parts)
 
+    def share(self, items: torch.Tensor) -> torch.Tensor:
+        """This rank's part of items (N,); padded with the first one, for ranks give parts of one shape.
+
+        `gathered(results)[:N]` puts the results together again.
+        """
+        size = -(-len(items) // self.world)
+        own = items[self.rank * size : (self.rank + 1) * size]
+        return torch.cat([own, items[:1].expand(size - len(own))])
+
     def meet(self) -> None:
         """Waits until all ranks are here."""
         if self.world > 1:

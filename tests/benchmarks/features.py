@@ -1,6 +1,6 @@
-"""Our Inception pass over a folder of PNGs against clean-fid's own loop: images a second, and their ratio, interleaved in
-one process, on an untrained network of Inception's size in the published form (or on the published weights, where they are
-in HGFCTL_CACHE), 32 x 32 pixels. And how far the features differ.
+"""Our Inception pass over a folder of PNGs against clean-fid's own loop: images a second, and their ratio, interleaved
+in one process, on an untrained network of Inception's size in the published form (or on the published weights, where
+they are in HGFCTL_CACHE), 32 x 32 pixels. And how far the features differ.
 
     python tests/benchmarks/features.py
 """
@@ -91,8 +91,9 @@ def main() -> None:
             # Ours come in a random order, which is known.
             place_of = np.lexsort(features["hgfctl"].T[:3]), np.lexsort(features["clean-fid"].T[:3])
             a, b = features["hgfctl"][place_of[0]], features["clean-fid"][place_of[1]]
+            speeds = "  ".join(f"{name} {np.median(values):5.1f}/s" for name, values in rates.items())
             print(
-                f"{mode:18} clean-fid {np.median(rates['clean-fid']):5.1f}/s  hgfctl {np.median(rates['hgfctl']):5.1f}/s  "
+                f"{mode:18} {speeds}  "
                 f"ratio {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})  "
                 f"largest difference {np.abs(a - b).max() / np.abs(b).max():.1e}",
                 flush=True,

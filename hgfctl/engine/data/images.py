@@ -148,7 +148,11 @@ def folder(
     if not kept:
         raise RequestError(f"none of the {len(source.names)} images in {source.path} can be used; {skipped[0]}")
     if skipped and not skip_bad:
-        hint = "" if len(shapes) < len(kept) + len(bad) else "; --set data.resolution=N makes all of them N x N"
+        hint = (
+            ""
+            if len(shapes) < len(kept) + len(bad)
+            else "; data.resolution=N (eval-fid --resolution N) makes all of them N x N"
+        )
         raise RequestError(
             f"{len(skipped)} of {len(source.names)} images cannot be used: {skipped[0]}\n"
             f"--skip-bad leaves such images out{hint}"

@@ -26,7 +26,7 @@ def locate(path: str, origin: str = "") -> Path:
         if below.exists():
             return below
         looked.append(str(below))
-    hint = "" if home or given.is_absolute() else "; --data names them, HGFCTL_DATA a folder to look in besides"
+    hint = "" if home or given.is_absolute() else "; HGFCTL_DATA names a folder to look in besides"
     raise RequestError(f"no data at {' or '.join(looked)}{hint}" + (f"\n{origin}" if origin else ""))
 
 

@@ -51,6 +51,16 @@ def extractor(
     return features
 
 
+def check_dimension(features: Features, shape: tuple[int, ...], known: Sequence[FeatureSet]) -> None:
+    """Raises RequestError if a file at hand is of other features, before any image is looked at."""
+    dim = features.dim(shape)
+    for one in known:
+        if one.dim != dim:
+            raise RequestError(f"{one.name} has features of dimension {one.dim}, and those of {features.id} have {dim}")
+        if one.id is not None and one.id != features.id:
+            raise RequestError(f"{one.name} has features {one.id}, not {features.id}: they cannot be compared")
+
+
 def wanted(name: str | None, known: Sequence[FeatureSet]) -> FeaturesId | None:
     """What the user asks for, or else what files at hand are made of, or else inception; None of unnamed files alone.
 

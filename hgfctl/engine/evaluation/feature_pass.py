@@ -86,7 +86,7 @@ def saved_pass(images: ImageSet, id: FeaturesId) -> Path:
 def _batches(images: ImageSet, features: Features, batch: int, ranks: Ranks, first: int) -> Iterator[Tensor]:
     """Features of image `first` and all after it, in order; a rank makes its share of every round."""
     rounds = torch.arange(first, len(images)).split(batch * ranks.world)
-    shares = [_share(numbers, ranks) for numbers in rounds]
+    shares = [ranks.share(numbers) for numbers in rounds]
     # Files are decoded while the network works; images that a network makes have no time to spare.
     reader = ThreadPoolExecutor(1, "images") if not isinstance(images, GeneratedSet) else None
     try:
@@ -98,10 +98,3 @@ def _batches(images: ImageSet, features: Features, batch: int, ranks: Ranks, fir
     finally:
         if reader:
             reader.shutdown(cancel_futures=True)
-
-
-def _share(numbers: Tensor, ranks: Ranks) -> Tensor:
-    """This rank's part of a round, padded: ranks give parts of one shape."""
-    size = -(-len(numbers) // ranks.world)
-    own = numbers[ranks.rank * size : (ranks.rank + 1) * size]
-    return torch.cat([own, numbers[:1].expand(size - len(own))])

@@ -38,6 +38,10 @@ class Features(ABC):
 
     id: FeaturesId
 
+    def dim(self, shape: tuple[int, ...]) -> int:
+        """How many features an image of this shape (C, H, W) has."""
+        return self(torch.zeros(1, *shape, dtype=torch.uint8)).shape[1]
+
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, d), float32, of images (B, C, H, W), uint8, C 1 or 3, on any device."""

@@ -82,10 +82,8 @@ def shared_batches(sampler: Sampler, seeds: Tensor, batch: int, wanted: Sequence
         ranks: who shares the work.
     """
     for round_ in seeds.split(batch * ranks.world):
-        size = -(-len(round_) // ranks.world)
-        own = round_[ranks.rank * size : (ranks.rank + 1) * size]
-        padded = torch.cat([own, round_[:1].expand(size - len(own))])  # ranks give parts of one shape
-        (made,) = sampler.batches(padded, size, wanted)
+        share = ranks.share(round_)
+        (made,) = sampler.batches(share, len(share), wanted)
         x = ranks.gathered(made.x.to(ranks.device)).cpu()[: len(round_)]
         yield Batch(x, sampler.labels(round_, wanted))
 
