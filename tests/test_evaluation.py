@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from hgfctl.engine.data.dataset import Items
+from hgfctl.engine.data.digits import digits as digits_data
 from hgfctl.engine.evaluation import feature_pass
 from hgfctl.engine.evaluation.comparison import compare
 from hgfctl.engine.evaluation.feature_files import holds_features, read_features, write_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet, collected
-from hgfctl.engine.evaluation.image_sets import StoredSet
-from hgfctl.engine.features.features import FeaturesId
+from hgfctl.engine.evaluation.image_sets import StoredSet, as_bytes
+from hgfctl.engine.features.features import Features, FeaturesId
 from hgfctl.engine.features.pixels import Pixels
+from hgfctl.engine.features.random_network import RandomNetwork
 from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
@@ -147,6 +150,19 @@ def test_halves_of_a_set_are_near_and_the_bias_is_said() -> None:
     assert found.coverage is not None
     assert found.coverage.coverage > 0.9
     assert any("4,000 images" in warning and "too large" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("features", [Pixels(CPU), RandomNetwork(CPU)], ids=["pixels", "random"])
+def test_worse_images_are_farther(features: Features) -> None:
+    """Real digits against other ones, those noised more and more, and noise alone."""
+    scans = digits_data("all").x
+    half, other = scans[0::4], scans[1::4]
+    noise = torch.randn(other.shape, generator=generator(4))
+    sets = [other, *(other + level * noise for level in (0.1, 0.3, 0.9)), noise]
+    reference = statistics(features(as_bytes(half)))
+    distances = [frechet_distance(statistics(features(as_bytes(x))), reference) for x in sets]
+    assert all(better < worse / 1.1 for better, worse in pairwise(distances))
+    assert distances[0] < distances[-1] / 50
 
 
 def test_singular_covariances_are_said() -> None:
@@ -281,8 +297,8 @@ def test_a_model_is_measured_and_two_processes_agree(hgfctl: Run, digits: str) -
 
 def test_the_pipeline_of_the_design_works(hgfctl: Run, digits: str) -> None:
     sampled = hgfctl("sample", "-", "--nfe", "2", "--num", "100", stdin=digits).stdout
-    done = hgfctl("eval-fid", "-", "--ref", "digits", "--features", "pixels", stdin=sampled)
-    assert done.stdout.startswith("FID(pixels) ")
+    done = hgfctl("eval-fid", "-", "--ref", "digits", stdin=sampled)
+    assert done.stdout.startswith("FID(random) ")  # what small images are compared in when nobody says
     assert len(done.stdout.splitlines()) == 1
     assert "100 images" in done.stderr
     assert "too large" in done.stderr
@@ -342,7 +358,7 @@ def test_weights_that_are_given(hgfctl: Run, tmp_path: Path) -> None:
 
 
 def test_without_weights_one_message_says_what_to_do(hgfctl: Run, digits: str) -> None:
-    done = hgfctl("eval-fid", digits, "--nfe", "2", "--num", "50", status=1)
+    done = hgfctl("eval-fid", digits, "--nfe", "2", "--num", "50", "--features", "inception", status=1)
     assert len(done.stderr.splitlines()) == 2
     for part in ("inception-2015-12-05.pt", "95,607,719 bytes", "SHA-256 f58cb9b6", "--features random"):
         assert part in done.stderr

@@ -46,7 +46,7 @@ Name = Annotated[
         "--features",
         metavar="NAME",
         help="inception (plain FID), dinov2, random (an untrained network: needs no file), pixels; none for vectors. "
-        "What the files hold, or inception, when left out.",
+        "When left out what the files hold, else inception, or random for images below 32 pixels.",
     ),
 ]
 Resizing = Annotated[
@@ -176,7 +176,7 @@ def measure(
         extractor = None
         if shape is not None:
             how = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
-            extractor = _extractor(id.name if id else "inception", id, shape, ranks, how)
+            extractor = _extractor(id.name if id else None, id, shape, ranks, how)
             check_dimension(extractor, shape, known)
             id = extractor.id
 
@@ -232,7 +232,7 @@ def stats(
             raise RequestError(f"{named} holds features already")
         images = image_set(subject, named, Making(num=num, sampler=sampler, grid=grid), nfe, seed)
         how = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
-        found = _collected(images, _extractor(features or "inception", None, images.shape, ranks, how), batch, ranks)
+        found = _collected(images, _extractor(features, None, images.shape, ranks, how), batch, ranks)
         if found is None:
             return
         write_features(found, out)
@@ -266,14 +266,14 @@ def _budgets(text: str | None) -> tuple[int | None, ...]:
 
 
 def _extractor(
-    name: str, id: "FeaturesId | None", shape: tuple[int, ...], ranks: "Ranks", how: Mapping[str, Any]
+    name: str | None, id: "FeaturesId | None", shape: tuple[int, ...], ranks: "Ranks", how: Mapping[str, Any]
 ) -> "Features":
     """Loaded; with the resizing that files at hand are made with."""
     from hgfctl.engine.evaluation.extractor import extractor
     from hgfctl.engine.features.features import RESIZINGS
 
     resizing = how["resizing"] or (id.variant if id is not None and id.variant in RESIZINGS else None)
-    with console.working(f"loading features {name}"):
+    with console.working("loading features"):
         return extractor(ranks, shape, name, **{**how, "resizing": resizing})
 
 

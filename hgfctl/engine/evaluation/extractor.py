@@ -12,12 +12,14 @@ from hgfctl.errors import RequestError
 
 LEGACY_UP_TO = 64
 """Pixels a side of images that TensorFlow's resizing is the default for: what EDM's figures are made with."""
+INCEPTION_FROM = 32
+"""Pixels a side of images that Inception is the default for; smaller ones are no photographs that it could know."""
 
 
 def extractor(
     ranks: Ranks,
     shape: tuple[int, ...],
-    name: str,
+    name: str | None = None,
     resizing: str | None = None,
     weights: Path | None = None,
     allow_code: bool = False,
@@ -27,7 +29,7 @@ def extractor(
     Args:
         ranks: of which the first one fetches what is missing.
         shape: of the images, (C, H, W).
-        name: of the registry.
+        name: of the registry; see `usual` when None.
         resizing: of inception; by the size of the images when None.
         weights, allow_code: see `Inception` and `DINOv2`.
 
@@ -35,6 +37,7 @@ def extractor(
         RequestError: unknown, or options that these features do not take.
         HgfctlError: their weights cannot be had.
     """
+    name = name or usual(shape, resizing is not None or weights is not None)
     given: dict[str, Any] = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
     for option, value in given.items():
         if value is not None and not FEATURES.asks_for(name, option):
@@ -51,6 +54,16 @@ def extractor(
     return features
 
 
+def usual(shape: tuple[int, ...], about_inception: bool = False) -> str:
+    """What images (C, H, W) are compared in when nobody says: inception, or random below INCEPTION_FROM pixels.
+
+    Args:
+        shape: of the images.
+        about_inception: whether something is said that concerns inception.
+    """
+    return "inception" if about_inception or max(shape[-2:]) >= INCEPTION_FROM else "random"
+
+
 def check_dimension(features: Features, shape: tuple[int, ...], known: Sequence[FeatureSet]) -> None:
     """Raises RequestError if a file at hand is of other features, before any image is looked at."""
     dim = features.dim(shape)
@@ -62,7 +75,7 @@ def check_dimension(features: Features, shape: tuple[int, ...], known: Sequence[
 
 
 def wanted(name: str | None, known: Sequence[FeatureSet]) -> FeaturesId | None:
-    """What the user asks for, or else what files at hand are made of, or else inception; None of unnamed files alone.
+    """What the user asks for, or else what files at hand are made of; None where neither says.
 
     Raises:
         RequestError: a file is of other features.

@@ -35,18 +35,14 @@ def _trace_of_root(p: Statistics, q: Statistics) -> Tensor:
     if q.deviations is not None:
         p, q = q, p
     if p.deviations is not None:
-        return _roots(p.deviations @ q.covariance @ p.deviations.T)
+        products = torch.linalg.eigvalsh(p.deviations @ q.covariance @ p.deviations.T)
+        return products[1:].clamp_min(0).sqrt().sum()  # deviations sum to zero, so the least one is: a root of noise
     for one, other in ((p, q), (q, p)):
         factor, failed = torch.linalg.cholesky_ex(one.covariance)
         if not failed:
-            return _roots(factor.T @ other.covariance @ factor)
+            return torch.linalg.eigvalsh(factor.T @ other.covariance @ factor).clamp_min(0).sqrt().sum()
     factor = _factor(p.covariance)
     return torch.linalg.matrix_norm(factor.T @ _factor(q.covariance), ord="nuc")
-
-
-def _roots(matrix: Tensor) -> Tensor:
-    """The sum of the square roots of a positive semidefinite matrix's eigenvalues."""
-    return torch.linalg.eigvalsh(matrix).clamp_min(0).sqrt().sum()
 
 
 def _factor(covariance: Tensor) -> Tensor:
