@@ -1,4 +1,4 @@
-"""What all tests share: two threads at most, exact hypothesis runs, and a command line that answers."""
+"""What all tests share: one thread a worker, exact hypothesis runs, and a command line that answers."""
 
 import os
 import subprocess
@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; programs that tests start inherit it
+
 import pytest
 import torch
 from hypothesis import settings
 
 settings.register_profile("hgfctl", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("hgfctl")
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

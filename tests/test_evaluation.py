@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hgfctl import checkpoints
 from hgfctl.engine.data.dataset import Items
 from hgfctl.engine.data.digits import digits as digits_data
 from hgfctl.engine.evaluation import feature_pass
@@ -22,6 +24,7 @@ from hgfctl.engine.evaluation.comparison import compare
 from hgfctl.engine.evaluation.feature_files import holds_features, read_features, write_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet, collected
 from hgfctl.engine.evaluation.image_sets import StoredSet, as_bytes
+from hgfctl.engine.evaluation.unfinished import pass_file, read_comparison, write_comparison
 from hgfctl.engine.features.features import Features, FeaturesId
 from hgfctl.engine.features.pixels import Pixels
 from hgfctl.engine.features.random_network import RandomNetwork
@@ -75,7 +78,9 @@ def test_a_pass_knows_what_all_features_together_would() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 1500, 5000])
 def test_the_batch_changes_nothing_at_all(batch: int) -> None:
-    one, other = passed(stored(2100), 64), passed(stored(2100), batch)
+    one = passed(stored(2100), 64)
+    pass_file(stored(2100), Pixels.id).unlink()
+    other = passed(stored(2100), batch)
     assert torch.equal(one.statistics.covariance, other.statistics.covariance)
     assert torch.equal(one.parts[3].scatter, other.parts[3].scatter)
 
@@ -94,8 +99,9 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stopped_pass_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped after 20 batches and again after 15; no image is looked at twice, except in the block that was cut."""
+    """Stopped after 20 batches and again after 15; no image is looked at twice that was finished."""
     whole = passed(stored())
+    pass_file(stored(), Pixels.id).unlink()
     looked: list[int] = []
     real = StoredSet.at
 
@@ -113,17 +119,21 @@ def test_a_stopped_pass_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) ->
     assert resumed.features is not None
     assert whole.features is not None
     assert torch.equal(resumed.features, whole.features)
-    assert len(looked) < 3000 + 2 * 1024 + 4 * 64
-    assert not list((Path(os.environ["HGFCTL_CACHE"]) / "evaluations").iterdir())
+    # Two batches are in the reader's hands whenever it is stopped.
+    assert len(looked) <= 3000 + 2 * 2 * 64
+    kept = pass_file(stored(), Pixels.id)
+    assert list((Path(os.environ["HGFCTL_CACHE"]) / "evaluations").iterdir()) == [kept]
+    looked.clear()
+    assert torch.equal(passed(stored()).statistics.covariance, whole.statistics.covariance)
+    assert not looked  # all is kept until somebody was told
 
 
 def test_a_damaged_state_is_started_anew() -> None:
     images = stored(2000)
-    file = feature_pass.saved_pass(images, Pixels.id)
+    file = pass_file(images, Pixels.id)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"half of it")
     assert passed(images).count == 2000
-    assert not file.exists()
 
 
 def test_features_that_are_not_finite_are_named() -> None:
@@ -131,7 +141,7 @@ def test_features_that_are_not_finite_are_named() -> None:
     features[2345, 1] = torch.nan
     with pytest.raises(HgfctlError, match="things: the features of image 2345 are not finite"):
         collected("things", None, features)
-    with pytest.raises(HgfctlError, match="holds 1 image"):
+    with pytest.raises(RequestError, match="holds 1 image"):
         collected("things", None, features[:1])
 
 
@@ -173,6 +183,22 @@ def test_singular_covariances_are_said() -> None:
     found = compare(collected("flat", None, flat), collected("flat", None, flat + 1))
     assert any("its rank is 3 of 4" in warning for warning in found.warnings)
     assert found.frechet == pytest.approx(4)
+
+
+def test_a_comparison_is_kept_whole(tmp_path: Path) -> None:
+    found = compare(passed(stored(4000)), passed(stored(4000, seed=1)))
+    write_comparison(tmp_path / "x.json", found)
+    assert read_comparison(tmp_path / "x.json") == found
+    (tmp_path / "x.json").write_text('{"frechet": 1')
+    assert read_comparison(tmp_path / "x.json") is None
+
+
+def test_a_reference_that_does_not_say_its_features_is_warned_about() -> None:
+    x = torch.randn(50, 3, generator=generator(2))
+    named, unnamed = collected("a", FeaturesId("pixels"), x), collected("b", None, x)
+    for one, other in ((named, unnamed), (unnamed, named)):
+        assert any("b does not say of which features" in warning for warning in compare(one, other).warnings)
+    assert not any("does not say" in warning for warning in compare(named, named).warnings)
 
 
 def test_other_features_are_not_compared() -> None:
@@ -244,6 +270,10 @@ def test_a_pickle_that_names_something_else_is_refused(tmp_path: Path) -> None:
         ({"mu": np.zeros(3)}, "sigma"),
         ({"feats": np.zeros((5, 3), np.int64)}, "features are floats"),
         ({"feats": np.array([[1.0, np.inf], [0, 0]])}, "image 0"),
+        ({"mu": np.zeros(2), "sigma": -np.eye(2)}, "no covariance, for it has the eigenvalue -1"),
+        ({"mu": np.zeros(2), "sigma": np.array([[1.0, 0.5], [0, 1]])}, "not symmetric"),
+        ({"mu": np.zeros(2), "sigma": np.eye(2), "feats": np.zeros((9, 3))}, "mu has 2 dimensions, and feats 3"),
+        ({"mu": np.zeros(2), "sigma": np.eye(2), "about": np.array("[]")}, "does not say which features"),
     ],
 )
 def test_files_of_another_form_are_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
@@ -364,6 +394,48 @@ def test_without_weights_one_message_says_what_to_do(hgfctl: Run, digits: str) -
         assert part in done.stderr
 
 
+def test_an_unwritable_plot_loses_nothing(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    command = ["eval-fid", digits, "--features", "pixels", "--nfe", "1,2", "--num", "60", "--out", "file/plot.png"]
+    done = hgfctl(*command, status=1)
+    assert len(done.stdout.splitlines()) == 3
+    assert "cannot write" in done.stderr
+
+
+def test_figures_are_kept_until_they_are_said(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+    """Killed once it has begun its second budget, a sweep does not make the images of the first one again."""
+    command = [sys.executable, "-m", "hgfctl", "eval-fid", digits, "--features", "pixels", "--num", "300"]
+    command += ["--nfe", "1,400", "--batch", "20"]
+    kept = tmp_path / "cache" / "evaluations"
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while not list(kept.glob("*.json")):
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.kill()
+    before = next(kept.glob("*.json")).stat().st_mtime_ns
+    done = hgfctl(*command[3:-4], "--nfe", "1", "--json")
+    assert json.loads(done.stdout)["num"] == 300
+    assert "going on" not in done.stderr
+    assert not list(kept.glob("*.json")), before
+
+
+def test_a_damaged_cache_is_made_again(hgfctl: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((9, 8, 8), np.uint8))
+    command = ["eval-fid", "images.npy", "--ref", "digits", "--split", "held-out", "--features", "pixels"]
+    first = hgfctl(*command).stdout
+    (file,) = (tmp_path / "cache" / "statistics").iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+    assert hgfctl(*command).stdout == first
+
+
+def test_a_diverged_model_is_named(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+    file = max((Path(digits) / "checkpoints").iterdir())
+    tensors, description = checkpoints.load(file)
+    checkpoints.save(tmp_path / "nan.safetensors", {k: v * torch.nan for k, v in tensors.items()}, description)
+    done = hgfctl("eval-fid", "nan.safetensors", "--features", "pixels", "--num", "50", "--nfe", "1", status=1)
+    assert "the image of seed 0 holds NaN" in done.stderr
+
+
 def test_vectors_are_compared_without_features(hgfctl: Run, ring: str) -> None:
     refused = hgfctl("eval-fid", ring, "--nfe", "5", status=2).stderr
     assert "--features none" in refused
@@ -385,6 +457,7 @@ def test_wrong_requests_are_said_in_a_line(hgfctl: Run, digits: str, tmp_path: P
     for i, size in enumerate([(8, 8), (8, 8), (9, 8)]):
         Image.new("L", size, 40 * i).save(tmp_path / "mixed" / f"{i}.png")
     np.save(tmp_path / "rgb.npy", np.zeros((9, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 8), np.uint8))
     np.savez(tmp_path / "edm.npz", mu=np.zeros(7), sigma=np.eye(7))
     to_digits = ["--ref", "digits", "--features", "random"]
     for arguments, message in [
@@ -394,7 +467,13 @@ def test_wrong_requests_are_said_in_a_line(hgfctl: Run, digits: str, tmp_path: P
         (["rgb.npy"], "--ref says what to compare rgb.npy with"),
         (["rgb.npy", *to_digits, "--nfe", "5"], "are for models"),
         (["rgb.npy", "--ref", "edm.npz", "--features", "random"], "edm.npz has features of dimension 7"),
-        (["rgb.npy", "--ref", "digits", "--features", "pixels"], "of dimension 192, digits features pixels of"),
+        (["rgb.npy", "--ref", "digits", "--features", "pixels"], "of dimension 192 and 64"),
+        (["rgb.npy", *to_digits, "--resolution", "16"], "--resolution is for folders"),
+        (["edm.npz", "--ref", "edm.npz", "--resizing", "clean"], "both sides are files of features"),
+        (["edm.npz", "--ref", "edm.npz", "--split", "train"], "--split is for data sets"),
+        (["one.npy", *to_digits], "one.npy holds 1 image"),
+        (["stats", "rgb.npy", "--out", "x.npz", "--nfe", "5"], "are for models"),
+        ([digits, "--nfe", "²"], "--nfe ²"),
         (["rgb.npy", "--ref", "digits", "--features", "hologram"], "unknown features 'hologram'"),
         (["rgb.npy", "--ref", "digits", "--features", "pixels", "--weights", "x.pt"], "pixels take none"),
         (["rgb.npy", "--ref", "digits", "--resizing", "nearest"], "unknown resizing 'nearest'"),

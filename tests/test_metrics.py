@@ -13,7 +13,7 @@ from torch import Tensor
 from hgfctl.engine.metrics.estimate import Estimate
 from hgfctl.engine.metrics.extrapolation import PARTS, frechet_at_infinity
 from hgfctl.engine.metrics.frechet import frechet_distance, rank
-from hgfctl.engine.metrics.kernel import gaussian_mmd2, kernel_inception_distance
+from hgfctl.engine.metrics.kernel import Discrepancy, gaussian_mmd2, kernel_inception_distance, mean_discrepancy
 from hgfctl.engine.metrics.moments import Moments, Statistics, merged, statistics
 from hgfctl.engine.metrics.neighbours import coverage
 from hgfctl.engine.metrics.sliced import sliced_wasserstein
@@ -123,7 +123,7 @@ def test_kid_is_unbiased_and_its_error_is_its_spread() -> None:
     """Two Gaussians; E k under the cubic kernel in closed form by a large draw. 200 repetitions of 40 and 60 items."""
     shift = 0.5
 
-    def draw(seed: int) -> Estimate:
+    def draw(seed: int) -> Discrepancy:
         return kernel_inception_distance(normal(40, 4, seed=2 * seed) + shift, normal(60, 4, seed=2 * seed + 1))
 
     found = [draw(i) for i in range(200)]
@@ -133,6 +133,21 @@ def test_kid_is_unbiased_and_its_error_is_its_spread() -> None:
     truth = _cubic(shift, shift) + _cubic(0, 0) - 2 * _cubic(shift, 0)
     spread = float(values.std())
     assert float(values.mean()) == pytest.approx(truth, abs=4 * spread / math.sqrt(200))
+    assert float(errors.square().mean().sqrt()) == pytest.approx(spread, rel=0.25)
+
+
+def test_kid_over_seeds_knows_that_the_reference_is_one() -> None:
+    """Means of 4 sets of 40 items against one reference of 60: their spread over 100 references."""
+
+    def draw(i: int) -> Estimate:
+        reference = normal(60, 4, seed=10_000 + i)
+        return mean_discrepancy(
+            [kernel_inception_distance(normal(40, 4, seed=4 * i + k) + 0.5, reference) for k in range(4)]
+        )
+
+    found = [draw(i) for i in range(100)]
+    spread = float(torch.tensor([one.value for one in found]).std())
+    errors = torch.tensor([one.error for one in found])
     assert float(errors.square().mean().sqrt()) == pytest.approx(spread, rel=0.25)
 
 

@@ -1,6 +1,7 @@
 """What subcommands share: where paths come from, where results and progress go."""
 
 import json
+import math
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:
     """The one line on stdout that the command was run for; of several ranks the first one says it."""
     if first():
-        print(json.dumps(facts) if as_json else path, flush=True)
+        print(json.dumps(_finite(facts)) if as_json else path, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """With null in place of NaN and infinity, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def note(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hgfctl.cli import console, distributed, eval_reports
+from hgfctl.cli import console, distributed, eval_reports, training
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hgfctl.engine.evaluation.sources import Source
     from hgfctl.engine.features.features import Features, FeaturesId
     from hgfctl.engine.ranks import Ranks
+
+
+NOT_A_MODEL = "--nfe, --seeds, --sampler and --grid are for models, and {} is none"
 
 
 class _MeasureByDefault(TyperGroup):
@@ -132,10 +135,10 @@ def measure(
     Prints the figure and the features it is made with. `eval-fid stats` makes statistics once.
     """
     from hgfctl.engine.assembly import Trained
-    from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shape_of
+    from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shapes_of
     from hgfctl.engine.evaluation.extractor import check_dimension, wanted
     from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import data_behind, opened
+    from hgfctl.engine.evaluation.sources import check_taken, data_behind, opened
     from hgfctl.engine.evaluation.vectors import measured_points
     from hgfctl.engine.ranks import joined
 
@@ -152,12 +155,15 @@ def measure(
         if ref is None and not isinstance(subject, Trained):
             raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
         if making.asks_for_a_model and not isinstance(subject, Trained):
-            raise RequestError(f"--nfe, --seeds, --sampler and --grid are for models, and {named} is none")
+            raise RequestError(NOT_A_MODEL.format(named))
         if ref is None and isinstance(subject, Trained):
             reference: Source = data_behind(subject, split)
         else:
             reference = opened(ref or "", ranks.device, features, split, resolution, skip_bad)
-        about = {"source": named, "ref": ref or "its training data"}
+        about = {"source": named, "ref": (ref or "its training data") + (f" ({split})" if split else "")}
+        check_taken((subject, reference), resolution, split)
+        for one in (subject, reference):
+            training.tell_skipped(one)
         if features == "none":
             rows = list(measured_points(subject, named, making, reference, about["ref"], max(batch, 1024)))
             seconds = round(time.monotonic() - began, 3)
@@ -172,22 +178,28 @@ def measure(
         for one, called in ((subject, named), (reference, about["ref"])):
             if not isinstance(one, FeatureSet):  # says so now if it holds no images, not after loading features
                 image_set(one, called, making, making.budgets[0])
-        shape = shape_of((subject, reference))
+        shapes = shapes_of((subject, reference))
         extractor = None
-        if shape is not None:
-            how = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
-            extractor = _extractor(id.name if id else None, id, shape, ranks, how)
-            check_dimension(extractor, shape, known)
+        how = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
+        if shapes:
+            extractor = _extractor(id.name if id else None, id, shapes[0], ranks, how)
+            check_dimension(extractor, shapes, known)
             id = extractor.id
+        elif given := [f"--{key.replace('_', '-')}" for key, value in how.items() if value is not None]:
+            raise RequestError(f"{' and '.join(given)}: both sides are files of features, so none are made")
+        if len(set(shapes)) > 1:
+            console.note(f"warning: {named} has images of {_size(shapes[0])}, {about['ref']} of {_size(shapes[1])}")
 
         def collect(images: "ImageSet") -> FeatureSet | None:
             assert extractor is not None
             return _collected(images, extractor, batch, ranks)
 
-        base = reference_set(reference, about["ref"], id, collect, ranks)
-        found = list(measured(subject, named, making, base, id, collect))
+        base = reference_set(reference, about["ref"], making, id, collect, ranks)
+        found = list(measured(subject, named, making, base, id, collect, ranks))
         if ranks.first:
             _tell(found, about, round(time.monotonic() - began, 3), out, json)
+            for file in (file for one in found for file in one.kept):
+                file.unlink(missing_ok=True)
 
 
 @app.command()
@@ -214,10 +226,12 @@ def stats(
     json: Json = False,
 ) -> None:
     """Keep the features of images, and their statistics, in a file that stands for them; prints its path."""
+    from hgfctl.engine.assembly import Trained
     from hgfctl.engine.evaluation.evaluate import Making, image_set
     from hgfctl.engine.evaluation.feature_files import write_features
     from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import opened
+    from hgfctl.engine.evaluation.sources import check_taken, opened
+    from hgfctl.engine.evaluation.unfinished import pass_file
     from hgfctl.engine.ranks import joined
 
     if out.suffix != ".npz":
@@ -230,13 +244,19 @@ def stats(
         subject = opened(named, ranks.device, features, split, resolution, skip_bad)
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
-        images = image_set(subject, named, Making(num=num, sampler=sampler, grid=grid), nfe, seed)
-        how = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
+        making = Making((nfe,), num, sampler=sampler, grid=grid)
+        if making.asks_for_a_model and not isinstance(subject, Trained):
+            raise RequestError(NOT_A_MODEL.format(named))
+        check_taken((subject,), resolution, split)
+        training.tell_skipped(subject)
+        images = image_set(subject, named, making, nfe, seed)
+        how = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
         found = _collected(images, _extractor(features, None, images.shape, ranks, how), batch, ranks)
         if found is None:
             return
         write_features(found, out)
         assert found.id is not None
+        pass_file(images, found.id).unlink(missing_ok=True)
         console.note(f"{found.count:,} images, features {found.id} of dimension {found.dim}")
         facts = {"output": str(out), "num": found.count, "features": found.id.name, "variant": found.id.variant}
         console.result(out, {**facts, "dim": found.dim}, json)
@@ -260,7 +280,7 @@ def _budgets(text: str | None) -> tuple[int | None, ...]:
     if text is None:
         return (None,)
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isascii() and part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise RequestError(f"--nfe {text}: whole numbers from 1, separated by commas, such as 5,10,20,35")
     return tuple(int(part) for part in parts)
 
@@ -318,9 +338,14 @@ def _tell(
     plot = out or _plot_path(about["source"], first["features"])
     title = f"{Path(about['source']).name} against {Path(about['ref']).name}"
     spreads = [row["fid_std"] or 0.0 for row in rows]
+    console.result(eval_reports.table(rows), {"results": rows, "plot": str(plot), "seconds": seconds}, json)
     fid_figure(title, first["figure"], [r["nfe"] for r in rows], [r["fid"] for r in rows], spreads).save(plot)
     console.note(f"plot: {plot}")
-    console.result(eval_reports.table(rows), {"results": rows, "plot": str(plot), "seconds": seconds}, json)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """ "32 x 32 pixels in colour"."""
+    return f"{shape[1]} x {shape[2]} pixels in {'grey' if shape[0] == 1 else 'colour'}"
 
 
 def _plot_path(source: str, features: str) -> Path:

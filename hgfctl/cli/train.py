@@ -59,7 +59,7 @@ def train(
             _dry_run(config, ranks.device, json)
             return
         parts = experiment(config, ranks.device)
-        training.tell_skipped(parts)
+        training.tell_skipped(parts.data)
         session = training.trained_session(parts, run, runs, resume is not None, ranks)
         console.result(session.run.folder, training.facts(session, ranks.device), json)
 

@@ -202,13 +202,13 @@ def facts(session: "Session", place: "torch.device") -> dict[str, Any]:
     }
 
 
-def tell_skipped(parts: "Experiment") -> None:
+def tell_skipped(data: object) -> None:
     """Which images of a folder were left out."""
-    skipped = getattr(parts.data, "skipped", [])
+    skipped = getattr(data, "skipped", [])
     for line in skipped[:10]:
         console.note(f"skipped {line}")
     if skipped:
-        console.note(f"skipped {len(skipped)} unreadable or odd-sized images of {len(skipped) + len(parts.data)}")  # type: ignore[arg-type]
+        console.note(f"skipped {len(skipped)} unreadable or odd-sized images of {len(skipped) + len(data)}")  # type: ignore[arg-type]
 
 
 def trained_session(

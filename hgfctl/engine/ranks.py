@@ -1,16 +1,19 @@
 """The processes of one training, one for each device, as torchrun starts them; alone where it does not."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.processes import launched
+
+Result = TypeVar("Result")
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for the others: the first one draws and saves meanwhile."""
@@ -72,6 +75,24 @@ class Ranks:
         """Waits until all ranks are here."""
         if self.world > 1:
             dist.barrier()
+
+    def one_first(self, work: Callable[[], Result]) -> Result:
+        """What each rank's work gives, when the first one has done it: where that fetches what all of them need.
+
+        Raises:
+            HgfctlError: whatever work raises; on the others without a message, for the first one says it.
+        """
+        if not self.first and self.told("") != "done":
+            raise SystemExit(1)
+        try:
+            result = work()
+        except Exception:
+            if self.first:
+                self.told("failed")
+            raise
+        if self.first:
+            self.told("done")
+        return result
 
     def told(self, text: str) -> str:
         """What the first rank says, on all of them."""

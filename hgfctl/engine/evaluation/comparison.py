@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from hgfctl.engine.evaluation.feature_set import FeatureSet
-from hgfctl.engine.metrics.estimate import Estimate
 from hgfctl.engine.metrics.extrapolation import frechet_at_infinity
 from hgfctl.engine.metrics.frechet import frechet_distance, rank
-from hgfctl.engine.metrics.kernel import kernel_inception_distance
+from hgfctl.engine.metrics.kernel import Discrepancy, kernel_inception_distance
 from hgfctl.engine.metrics.moments import Statistics
 from hgfctl.engine.metrics.neighbours import Coverage, coverage
 from hgfctl.errors import RequestError
@@ -15,6 +14,8 @@ FEW = 10_000
 """Images below which the bias of the Frechet distance is worth a warning."""
 FEWEST = 6
 """Features that neighbours and jackknife need on either side."""
+PER_DIMENSION = 2
+"""Images a dimension that a quarter must have for the extrapolation: with fewer the distance is no line in 1/N yet."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class Comparison:
 
     Args:
         frechet: the Frechet distance.
-        at_infinity: extrapolated to infinitely many images; None where a random quarter of them has no more images than
-            dimensions.
+        at_infinity: extrapolated to infinitely many images; None where a random quarter of them has fewer than
+            PER_DIMENSION images a dimension.
         kid, coverage: None where either side has no features left, but statistics only.
         warnings: what a reader of these figures must know.
     """
 
     frechet: float
     at_infinity: float | None
-    kid: Estimate | None
+    kid: Discrepancy | None
     coverage: Coverage | None
     warnings: tuple[str, ...]
 
@@ -44,7 +45,7 @@ def compare(images: FeatureSet, reference: FeatureSet) -> Comparison:
     """
     check_comparable(images, reference)
     frechet = frechet_distance(images.statistics, reference.statistics)
-    large = images.parts and min(part.count for part in images.parts) > images.dim
+    large = images.parts and min(part.count for part in images.parts) >= PER_DIMENSION * images.dim
     at_infinity = frechet_at_infinity(images.parts, reference.statistics) if large else None
     x, y = images.features, reference.features
     both = x is not None and y is not None and min(len(x), len(y)) >= FEWEST
@@ -54,7 +55,9 @@ def compare(images: FeatureSet, reference: FeatureSet) -> Comparison:
         kid=kernel_inception_distance(x, y) if both and x is not None and y is not None else None,
         coverage=coverage(x, y) if both and x is not None and y is not None else None,
         warnings=(
+            *_unnamed(images, reference),
             *_bias(images, frechet, at_infinity),
+            *_bias(reference),
             *_singular(images),
             *_singular(reference),
         ),
@@ -78,11 +81,19 @@ def _features(known: FeatureSet) -> str:
     return f"features {known.id}" if known.id else "features"
 
 
-def _bias(images: FeatureSet, frechet: float, at_infinity: float | None) -> list[str]:
-    if images.count is None or images.count >= FEW:
+def _unnamed(images: FeatureSet, reference: FeatureSet) -> list[str]:
+    for one, other in ((images, reference), (reference, images)):
+        if one.id is None and other.id is not None:
+            return [f"{one.name} does not say of which features it is; they are taken for {other.id}"]
+    return []
+
+
+def _bias(known: FeatureSet, frechet: float = 0.0, at_infinity: float | None = None) -> list[str]:
+    if known.count is None or known.count >= FEW:
         return []
-    by = "" if at_infinity is None else f", here by about {frechet - at_infinity:.2g}"
-    return [f"{images.count:,} images of {images.name}: with fewer than {FEW:,} the distance comes out too large{by}"]
+    excess = 0.0 if at_infinity is None else frechet - at_infinity
+    by = f", here by about {excess:.2g}" if excess > 0 else ""
+    return [f"{known.count:,} images of {known.name}: with fewer than {FEW:,} the distance comes out too large{by}"]
 
 
 def _singular(known: FeatureSet) -> list[str]:

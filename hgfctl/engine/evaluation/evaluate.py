@@ -1,7 +1,8 @@
 """The whole of an evaluation: from what was named to figures, a budget and a seed at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -9,12 +10,14 @@ from hgfctl.cache import sha256
 from hgfctl.engine.assembly import Trained, sampler_of
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.evaluation.comparison import Comparison, compare
-from hgfctl.engine.evaluation.feature_files import read_features, write_features
+from hgfctl.engine.evaluation.feature_files import write_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.image_sets import GeneratedSet, ImageSet, StoredSet
-from hgfctl.engine.evaluation.references import cached_statistics
+from hgfctl.engine.evaluation.references import cached_statistics, read_statistics
 from hgfctl.engine.evaluation.sources import Source
+from hgfctl.engine.evaluation.unfinished import comparison_file, pass_file, read_comparison, write_comparison
 from hgfctl.engine.features.features import FeaturesId
+from hgfctl.engine.metrics.kernel import mean_discrepancy
 from hgfctl.engine.metrics.neighbours import Coverage
 from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.sampling import Sampler
@@ -63,16 +66,20 @@ class Measurement:
     Args:
         found: a comparison for each set of seeds.
         id: of the features; None where no file says it.
-        images: the last of the sets.
+        count: of the images of a set; None where a file does not say.
+        dim: of the features.
         sampler: that made them, if one did.
         seeds: of their first images.
+        kept: files that hold the comparisons until somebody was told.
     """
 
     found: tuple[Comparison, ...]
     id: FeaturesId | None
-    images: FeatureSet
+    count: int | None
+    dim: int
     sampler: Sampler | None = None
     seeds: tuple[int, ...] = ()
+    kept: tuple[Path, ...] = ()
 
     @property
     def figure(self) -> str:
@@ -89,6 +96,7 @@ class Measurement:
         distances = [one.frechet for one in self.found]
         infinite = [one.at_infinity for one in self.found if one.at_infinity is not None]
         kids = [one.kid for one in self.found if one.kid is not None]
+        kid = mean_discrepancy(kids) if kids else None
         covers = [one.coverage for one in self.found if one.coverage is not None]
         return {
             "fid": fmean(distances),
@@ -97,14 +105,14 @@ class Measurement:
             "figure": self.figure,
             "features": self.id.name if self.id else None,
             "variant": self.id.variant if self.id else None,
-            "dim": self.images.dim,
-            "num": self.images.count,
+            "dim": self.dim,
+            "num": self.count,
             "nfe": self.sampler.nfe if self.sampler else None,
             "sampler": self.sampler.method if self.sampler else None,
             "grid": self.sampler.grid if self.sampler else None,
             "seeds": list(self.seeds),
-            "kid": fmean(kid.value for kid in kids) if kids else None,
-            "kid_error": sum(kid.error**2 for kid in kids) ** 0.5 / len(kids) if kids else None,
+            "kid": kid.value if kid else None,
+            "kid_error": kid.error if kid else None,
             **{key: fmean(getattr(one, key) for one in covers) if covers else None for key in Coverage._fields},
             "warnings": list(self.warnings),
         }
@@ -137,13 +145,16 @@ def sampler_for(source: Trained, making: Making, budget: int | None) -> Sampler:
 
 
 def reference_set(
-    source: Source, name: str, id: FeaturesId | None, collect: Collect, ranks: Ranks
+    source: Source, name: str, making: Making, id: FeaturesId | None, collect: Collect, ranks: Ranks
 ) -> FeatureSet | None:
     """The features of a reference, from the cache where they were made before; None on all ranks but the first.
+
+    A model makes as many images as the one that is measured, from the seeds after that one's.
 
     Args:
         source: what it is.
         name: how messages call it.
+        making: for the model that is measured.
         id: of the features that are collected; None where none have to be.
         collect: see `Collect`.
         ranks: who shares the work.
@@ -151,18 +162,27 @@ def reference_set(
     if isinstance(source, FeatureSet):
         return source if ranks.first else None
     assert id is not None
-    images = image_set(source, name, Making())
-    file = cached_statistics(images, id)
-    if ranks.told(str(file.exists())) == "True":
-        return replace(read_features(file), name=name) if ranks.first else None
+    count = making.num if isinstance(source, Trained) else None
+    images = image_set(source, name, Making(num=count), None, making.seed + making.seeds * (making.num or MANY))
+    file = cached_statistics(images, id) if ranks.first else None
+    known = read_statistics(file, name) if file else None
+    if ranks.told(str(known is not None)) == "True":
+        return known
     found = collect(images)
-    if found is not None:
+    if found is not None and file:
         write_features(found, file)
+        pass_file(images, id).unlink(missing_ok=True)
     return found
 
 
 def measured(
-    source: Source, name: str, making: Making, reference: FeatureSet | None, id: FeaturesId | None, collect: Collect
+    source: Source,
+    name: str,
+    making: Making,
+    reference: FeatureSet | None,
+    id: FeaturesId | None,
+    collect: Collect,
+    ranks: Ranks,
 ) -> Iterator[Measurement]:
     """One measurement a budget; none on ranks other than the first.
 
@@ -173,28 +193,46 @@ def measured(
         reference: None on all ranks but the first.
         id: of the features.
         collect: see `Collect`.
+        ranks: who shares the work.
     """
     if isinstance(source, FeatureSet):
         if reference is not None:
-            yield Measurement((compare(source, reference),), id, source)
+            yield Measurement((compare(source, reference),), id, source.count, source.dim)
         return
-    if not isinstance(source, Trained):
-        images = collect(image_set(source, name, making))
-        if images is not None and reference is not None:
-            yield Measurement((compare(images, reference),), id, images)
-        return
-    for budget in making.budgets:
-        found: list[Comparison] = []
-        images = None
-        for seed in making.first_seeds():
-            images = collect(image_set(source, name, making, budget, seed))
-            if images is not None and reference is not None:
-                found.append(compare(images, reference))
-        if images is not None:
-            sampler = sampler_for(source, making, budget)
-            yield Measurement(tuple(found), id, images, sampler, tuple(making.first_seeds()))
+    assert id is not None
+    model = source if isinstance(source, Trained) else None
+    for budget in making.budgets if model else (None,):
+        seeds = making.first_seeds() if model else [0]
+        found, kept = [], []
+        for seed in seeds:
+            images = image_set(source, name, making, budget, seed)
+            one = _compared(images, reference, id, collect, ranks)
+            if one is not None:
+                found.append(one[0])
+                kept.append(one[1])
+        if reference is not None:
+            sampler = sampler_for(model, making, budget) if model else None
+            made = tuple(seeds) if model else ()
+            yield Measurement(tuple(found), id, len(images), reference.dim, sampler, made, tuple(kept))
 
 
-def shape_of(sources: Sequence[Source]) -> tuple[int, ...] | None:
+def _compared(
+    images: ImageSet, reference: FeatureSet | None, id: FeaturesId, collect: Collect, ranks: Ranks
+) -> tuple[Comparison, Path] | None:
+    """A comparison, and where it is kept: it may have been made before the evaluation was stopped."""
+    file = comparison_file(images, id, reference) if reference is not None else None
+    known = read_comparison(file) if file else None
+    if ranks.told(str(known is not None)) == "True":
+        return (known, file) if known and file else None
+    features = collect(images)
+    if features is None or reference is None or file is None:
+        return None
+    comparison = compare(features, reference)
+    write_comparison(file, comparison)
+    pass_file(images, id).unlink(missing_ok=True)
+    return comparison, file
+
+
+def shapes_of(sources: Sequence[Source]) -> list[tuple[int, ...]]:
     """Of the images that have to be turned into features, if there are any."""
-    return next((one.shape for one in sources if not isinstance(one, FeatureSet)), None)
+    return [one.shape for one in sources if not isinstance(one, FeatureSet)]

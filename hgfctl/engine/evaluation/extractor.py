@@ -22,7 +22,7 @@ def extractor(
     name: str | None = None,
     resizing: str | None = None,
     weights: Path | None = None,
-    allow_code: bool = False,
+    allow_code: bool | None = None,
 ) -> Features:
     """Features by their name, on this rank's device.
 
@@ -38,20 +38,19 @@ def extractor(
         HgfctlError: their weights cannot be had.
     """
     name = name or usual(shape, resizing is not None or weights is not None)
-    given: dict[str, Any] = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
+    given: dict[str, Any] = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
     for option, value in given.items():
         if value is not None and not FEATURES.asks_for(name, option):
             raise RequestError(f"--{option.replace('_', '-')}: features {name} take none")
     if resizing is not None and resizing not in RESIZINGS:
         raise RequestError(f"unknown resizing '{resizing}'; known: {', '.join(RESIZINGS)}")
     given["resizing"] = resizing or ("legacy-tensorflow" if max(shape[-2:]) <= LEGACY_UP_TO else "clean")
-    given["allow_code"] = allow_code
-    if not ranks.first:
-        ranks.meet()
-    features: Features = FEATURES.build(name, {}, device=ranks.device, **given)
-    if ranks.first:
-        ranks.meet()
-    return features
+    given["allow_code"] = bool(allow_code)
+
+    def build() -> Features:
+        return FEATURES.build(name, {}, device=ranks.device, **given)
+
+    return ranks.one_first(build)
 
 
 def usual(shape: tuple[int, ...], about_inception: bool = False) -> str:
@@ -64,9 +63,21 @@ def usual(shape: tuple[int, ...], about_inception: bool = False) -> str:
     return "inception" if about_inception or max(shape[-2:]) >= INCEPTION_FROM else "random"
 
 
-def check_dimension(features: Features, shape: tuple[int, ...], known: Sequence[FeatureSet]) -> None:
-    """Raises RequestError if a file at hand is of other features, before any image is looked at."""
-    dim = features.dim(shape)
+def check_dimension(features: Features, shapes: Sequence[tuple[int, ...]], known: Sequence[FeatureSet]) -> None:
+    """Raises RequestError if the two sides would have other features, before any image is looked at.
+
+    Args:
+        features: that images are turned into.
+        shapes: of the images of each side that has some.
+        known: files at hand.
+    """
+    dims = [features.dim(shape) for shape in shapes]
+    if len(set(dims)) > 1:
+        raise RequestError(
+            f"images of shapes {shapes[0]} and {shapes[1]} have {features.id} of dimension {dims[0]} and {dims[1]}\n"
+            "--features random compares any two sizes; eval-fid --resolution N makes folders one size"
+        )
+    dim = dims[0]
     for one in known:
         if one.dim != dim:
             raise RequestError(f"{one.name} has features of dimension {one.dim}, and those of {features.id} have {dim}")

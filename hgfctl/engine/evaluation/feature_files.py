@@ -60,26 +60,20 @@ def read_features(path: Path, wanted: str | None = None) -> FeatureSet:
     if path.suffix == ".npy":
         return collected(str(path), None, torch.from_numpy(_matrix(_array(path), f"{path}")))
     names = _names(path)
-    about = json.loads(str(_member(path, "about"))) if "about" in names else {}
-    id = FeaturesId(about["features"], about["variant"]) if about else None
+    id, count = _about(path) if "about" in names else (None, None)
     kept = next((name for name in ("feats", "features") if name in names), None)
-    features = None if kept is None else torch.from_numpy(_matrix(_member(path, kept), f"{path}: {kept}")).float()
+    features = None if kept is None else torch.from_numpy(_matrix(_member(path, kept), f"{path}: {kept}"))
     if "mu" not in names:
         assert features is not None
         return collected(str(path), id, features)
-    parts = []
-    if "scatters" in names:
-        arrays = (_member(path, name) for name in ("counts", "means", "scatters"))
-        for count, mean, scatter in zip(*arrays, strict=True):
-            part = Moments(len(mean))
-            part.count, part.mean, part.scatter = int(count), torch.from_numpy(mean), torch.from_numpy(scatter)
-            parts.append(part)
     mu, sigma = _member(path, "mu"), _member(path, "sigma")
     statistics = _checked(mu, sigma, str(path))
-    count = about.get("count")
+    if features is not None and features.shape[1] != len(mu):
+        raise RequestError(f"{path}: mu has {len(mu)} dimensions, and {kept} {features.shape[1]}")
+    parts = _parts(path, len(mu)) if "scatters" in names else ()
     if features is not None and count == len(features) <= len(mu):
         return collected(str(path), id, features)  # so that their statistics know of their low rank
-    return FeatureSet(str(path), id, statistics, count, features, tuple(parts))
+    return FeatureSet(str(path), id, statistics, count, features, parts)
 
 
 def write_features(features: FeatureSet, path: Path) -> None:
@@ -103,6 +97,28 @@ def write_features(features: FeatureSet, path: Path) -> None:
         arrays["scatters"] = np.stack([part.scatter.numpy() for part in features.parts])
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def _about(path: Path) -> tuple[FeaturesId, int]:
+    """Which features a file of ours holds, and of how many images."""
+    try:
+        about = json.loads(str(_member(path, "about")))
+        return FeaturesId(str(about["features"]), str(about["variant"])), int(about["count"])
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(f"{path}: 'about' does not say which features it holds; make it again") from None
+
+
+def _parts(path: Path, dim: int) -> tuple[Moments, ...]:
+    """The moments of random parts."""
+    counts, means, scatters = (_member(path, name) for name in ("counts", "means", "scatters"))
+    if means.shape != (len(counts), dim) or scatters.shape != (len(counts), dim, dim):
+        raise RequestError(f"{path}: the moments of its parts are not of dimension {dim}; make it again")
+    parts = []
+    for count, mean, scatter in zip(counts, means, scatters, strict=True):
+        part = Moments(dim)
+        part.count, part.mean, part.scatter = int(count), torch.from_numpy(mean), torch.from_numpy(scatter)
+        parts.append(part)
+    return tuple(parts)
 
 
 def _edm2(path: Path, wanted: str) -> FeatureSet:
@@ -131,13 +147,25 @@ def _checked(mu: np.ndarray, sigma: np.ndarray, where: str) -> Statistics:
     mean, covariance = (torch.from_numpy(np.ascontiguousarray(a, np.float64)) for a in (mu, sigma))
     if not (mean.isfinite().all() and covariance.isfinite().all()):
         raise HgfctlError(f"{where}: mu or sigma holds NaN or infinity")
+    largest = float(covariance.abs().max())
+    if not torch.allclose(covariance, covariance.T, rtol=0, atol=1e-6 * largest):
+        raise RequestError(f"{where}: sigma is no covariance, for it is not symmetric")
+    covariance = (covariance + covariance.T) / 2
+    if torch.linalg.cholesky_ex(covariance).info:
+        least = float(torch.linalg.eigvalsh(covariance)[0])
+        if least < -1e-6 * largest:
+            raise RequestError(f"{where}: sigma is no covariance, for it has the eigenvalue {least:.3g}")
     return Statistics(mean, covariance)
 
 
 def _matrix(values: np.ndarray, where: str) -> np.ndarray:
     if values.ndim != 2 or values.dtype.kind != "f":
         raise RequestError(f"{where}: features are floats of shape (N, d), not {values.dtype} of shape {values.shape}")
-    return values
+    features = np.ascontiguousarray(values, np.float32)
+    bad = np.flatnonzero(~np.isfinite(features).all(1))
+    if len(bad):
+        raise HgfctlError(f"{where}: the features of image {bad[0]} are not finite")
+    return features
 
 
 def _names(path: Path) -> list[str]:

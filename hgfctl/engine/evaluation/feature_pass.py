@@ -1,10 +1,8 @@
 """One pass over a set of images: features of all of them, by all ranks, and able to go on where it was stopped."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -12,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hgfctl.atomic import replacing
-from hgfctl.cache import cache_folder
 from hgfctl.engine.evaluation.feature_set import Collector, FeatureSet
 from hgfctl.engine.evaluation.image_sets import GeneratedSet, ImageSet
-from hgfctl.engine.features.features import Features, FeaturesId
+from hgfctl.engine.evaluation.unfinished import pass_file
+from hgfctl.engine.features.features import Features
 from hgfctl.engine.ranks import Ranks
 
 SAVE_SECONDS = 60
@@ -35,7 +33,8 @@ def feature_set(
 ) -> FeatureSet | None:
     """The features of all images of a set, summed up; on the first rank, None on the others.
 
-    What is done is saved every SAVE_SECONDS in the cache, and the same pass goes on from there.
+    What is done is saved every SAVE_SECONDS and at the end, and the same pass goes on from there, until somebody
+    removes `unfinished.pass_file`.
 
     Args:
         images: the same on all ranks.
@@ -47,16 +46,17 @@ def feature_set(
 
     Raises:
         KeyboardInterrupt: it was stopped, and is saved.
-        HgfctlError: fewer than two images, or features that are not finite.
+        RequestError: fewer than two images.
+        HgfctlError: features that are not finite.
     """
     collector = Collector(images.name, features.id, len(images))
-    file = saved_pass(images, features.id)
-    if ranks.first and file.exists():
+    file = pass_file(images, features.id) if ranks.first else None
+    if file and file.exists():
         try:
             collector.restore(load_file(file))
         except (SafetensorError, OSError, KeyError):
             file.unlink()
-    first = int(ranks.told(str(collector.done)))
+    first = int(ranks.told(str(collector.came)))
     progress(first)
     saved = time.monotonic()
     for found in _batches(images, features, batch, ranks, first):
@@ -65,22 +65,14 @@ def feature_set(
         first += len(found)
         progress(first)
         (stopped,) = ranks.any(stop())
-        if ranks.first and collector.done and (stopped or time.monotonic() - saved > SAVE_SECONDS):
+        due = stopped or first == len(images) or time.monotonic() - saved > SAVE_SECONDS
+        if file and due:
             with replacing(file) as partial:
                 save_file({name: value.contiguous() for name, value in collector.state().items()}, partial)
             saved = time.monotonic()
         if stopped:
             raise KeyboardInterrupt
-    if not ranks.first:
-        return None
-    file.unlink(missing_ok=True)
-    return collector.result()
-
-
-def saved_pass(images: ImageSet, id: FeaturesId) -> Path:
-    """Where an unfinished pass is kept."""
-    key = hashlib.sha256(f"{images.key}\n{id}".encode()).hexdigest()[:32]
-    return cache_folder() / "evaluations" / f"{key}.safetensors"
+    return collector.result() if ranks.first else None
 
 
 def _batches(images: ImageSet, features: Features, batch: int, ranks: Ranks, first: int) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from hgfctl.engine.features.features import FeaturesId
 from hgfctl.engine.metrics.extrapolation import PARTS
 from hgfctl.engine.metrics.moments import Moments, Statistics, merged, statistics
 from hgfctl.engine.randomness import generator
-from hgfctl.errors import HgfctlError
+from hgfctl.errors import HgfctlError, RequestError
 
 KEPT = 10_000
 """Features, of randomly chosen images, that are kept for what moments do not tell: KID, precision, coverage."""
@@ -50,19 +50,26 @@ class Collector:
     Args:
         name, id: of the set that is made.
         count: how many will come.
+
+    Raises:
+        RequestError: fewer than two.
     """
 
     def __init__(self, name: str, id: FeaturesId | None, count: int) -> None:
         if count < 2:
-            raise HgfctlError(
+            raise RequestError(
                 f"{name} holds {count or 'no'} image; a covariance needs two at least, and sense many more"
             )
         self.name, self.id, self.count = name, id, count
         self.done = 0
         self._place = torch.randperm(count, generator=generator("parts"))
         self._moments: list[Moments] = []
-        self._kept = torch.empty(0)
-        self._waiting: list[Tensor] = []
+        self._kept = self._waiting = torch.empty(0)
+
+    @property
+    def came(self) -> int:
+        """Images whose features have come: those done, and those that wait for their block."""
+        return self.done + len(self._waiting)
 
     def add(self, features: Tensor) -> None:
         """The features of the next images, (B, d).
@@ -71,16 +78,17 @@ class Collector:
             HgfctlError: they are not finite.
         """
         features = features.float().cpu()
-        came = self.done + sum(map(len, self._waiting))
         bad = (~features.isfinite().all(1)).nonzero()
         if len(bad):
-            raise HgfctlError(f"{self.name}: the features of image {came + int(bad[0])} are not finite")
-        self._waiting.append(features)
-        came += len(features)
-        while came - self.done >= BLOCK or (came == self.count and came > self.done):
-            waiting = torch.cat(self._waiting)
-            self._waiting = [waiting[BLOCK:]]
-            self._absorb(waiting[:BLOCK])
+            raise HgfctlError(f"{self.name}: the features of image {self.came + int(bad[0])} are not finite")
+        if not self._moments:
+            dim = features.shape[1]
+            self._moments = [Moments(dim) for _ in range(PARTS)]
+            self._kept, self._waiting = torch.zeros(min(KEPT, self.count), dim), torch.empty(0, dim)
+        self._waiting = torch.cat([self._waiting, features])
+        while len(self._waiting) >= BLOCK or 0 < len(self._waiting) == self.count - self.done:
+            block, self._waiting = self._waiting[:BLOCK], self._waiting[BLOCK:].clone()
+            self._absorb(block)
 
     def result(self) -> FeatureSet:
         """When all have come."""
@@ -90,10 +98,11 @@ class Collector:
         return FeatureSet(self.name, self.id, exact, self.count, self._kept, tuple(self._moments))
 
     def state(self) -> dict[str, Tensor]:
-        """All that `restore` needs to go on after image `done`."""
+        """All that `restore` needs to go on after what came."""
         return {
             "done": torch.tensor(self.done),
             "kept": self._kept,
+            "waiting": self._waiting,
             "counts": torch.tensor([part.count for part in self._moments]),
             "means": torch.stack([part.mean for part in self._moments]),
             "scatters": torch.stack([part.scatter for part in self._moments]),
@@ -101,18 +110,15 @@ class Collector:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from a `state`."""
-        self.done, self._kept, self._waiting = int(state["done"]), state["kept"], []
-        self._moments = []
+        moments = []
         for count, mean, scatter in zip(state["counts"].tolist(), state["means"], state["scatters"], strict=True):
             part = Moments(len(mean))
             part.count, part.mean, part.scatter = count, mean, scatter.clone()
-            self._moments.append(part)
+            moments.append(part)
+        kept, waiting, done = state["kept"], state["waiting"], int(state["done"])
+        self._kept, self._waiting, self._moments, self.done = kept, waiting, moments, done
 
     def _absorb(self, features: Tensor) -> None:
-        if not self._moments:
-            dim = features.shape[1]
-            self._moments = [Moments(dim) for _ in range(PARTS)]
-            self._kept = torch.zeros(min(KEPT, self.count), dim)
         place = self._place[self.done : self.done + len(features)]
         kept = place < len(self._kept)
         self._kept[place[kept]] = features[kept]
@@ -126,7 +132,8 @@ def collected(name: str, id: FeaturesId | None, features: Tensor) -> FeatureSet:
     """Of features (N, d) that are all at hand.
 
     Raises:
-        HgfctlError: fewer than two, or not finite.
+        RequestError: fewer than two.
+        HgfctlError: they are not finite.
     """
     collector = Collector(name, id, len(features))
     collector.add(features)

@@ -2,12 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hgfctl.engine.data.dataset import Finite
+from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.errors import HgfctlError
 
 
 class ImageSet(ABC):
@@ -52,12 +55,10 @@ class StoredSet(ImageSet):
         self.shape = self.data.shape
         self._chosen: Tensor | None = None
         if self.count is not None and self.count < len(self.data):
-            from hgfctl.engine.randomness import generator
-
             order = torch.randperm(len(self.data), generator=generator("chosen"))
             self._chosen = order[: self.count].sort().values
 
-    @property
+    @cached_property
     def key(self) -> str:
         return f"{self.data.fingerprint()} {len(self)}"
 
@@ -98,7 +99,12 @@ class GeneratedSet(ImageSet):
         return self.count
 
     def at(self, index: Tensor) -> Tensor:
+        """Raises HgfctlError for an image with NaN or infinity: as bytes it would be black, and nobody the wiser."""
         (made,) = self.sampler.batches(self.seed + index, len(index))
+        bad = (~made.x.isfinite().flatten(1).all(1)).nonzero()
+        if len(bad):
+            seed = self.seed + int(index[bad[0]])
+            raise HgfctlError(f"{self.name}: the image of seed {seed} holds NaN or infinity; did its training diverge?")
         return as_bytes(made.x)
 
 

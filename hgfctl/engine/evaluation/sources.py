@@ -1,5 +1,6 @@
 """What a user names to be evaluated, or to be compared with: a checkpoint, data, features, statistics."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hgfctl import presets
 from hgfctl.engine.assembly import Trained, trained
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
+from hgfctl.engine.data.images import Images, StoredImages
 from hgfctl.engine.data.locate import kind_of, locate
 from hgfctl.engine.evaluation.feature_files import holds_features, read_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet
@@ -57,6 +59,19 @@ def opened(
     if kind == "folder":
         options |= {"skip_bad": skip_bad} | ({} if resolution is None else {"resolution": resolution})
     return _built(kind, options, split)
+
+
+def check_taken(sources: Sequence[Source], resolution: int | None, split: str | None) -> None:
+    """Raises RequestError if an option is for none of the things at hand.
+
+    Args:
+        sources: what was opened.
+        resolution, split: see `opened`.
+    """
+    if resolution is not None and not any(isinstance(one, Images | StoredImages) for one in sources):
+        raise RequestError("--resolution is for folders and zips of images, and there are none")
+    if split is not None and all(isinstance(one, FeatureSet) for one in sources[1:]):
+        raise RequestError("--split is for data sets, and the reference is a file of features")
 
 
 def data_behind(model: Trained, split: str | None = None) -> DataSet:

@@ -13,14 +13,16 @@ from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.evaluation.evaluate import Making, sampler_for
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.sources import Source
-from hgfctl.engine.metrics.estimate import Estimate
-from hgfctl.engine.metrics.kernel import gaussian_mmd2
+from hgfctl.engine.metrics.kernel import Discrepancy, gaussian_mmd2, mean_discrepancy
 from hgfctl.engine.metrics.sliced import sliced_wasserstein
+from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.errors import HgfctlError, RequestError
 
 DRAWN = 10_000
 """Points of a law, or of a model, that are compared when the user does not say."""
+FEWEST = 3
+"""Points that a distance and its error need on either side."""
 SEEDS = (1_000_003, 2_000_003)
 """Of the draws of a law: to compare with, and what another draw of the same law gives. Not those of trainings."""
 
@@ -37,7 +39,7 @@ class Distance:
     """
 
     sliced_wasserstein: float
-    mmd: Estimate
+    mmd: Discrepancy
     floor: float | None
 
 
@@ -73,6 +75,9 @@ def measured_points(
             f"{name} has vectors of dimension {source.shape[0]}, {reference_name} of dimension {reference.shape[0]}"
         )
     count = making.num or DRAWN
+    for one, called in ((source, name), (reference, reference_name)):
+        if min(count, one.count if isinstance(one, DataSet) else count) < FEWEST:
+            raise RequestError(f"fewer than {FEWEST} points of {called}: nothing can be said of them")
     for budget in making.budgets:
         sampler = sampler_for(source, making, budget) if isinstance(source, Trained) else None
         found = []
@@ -82,12 +87,13 @@ def measured_points(
                 raise HgfctlError(f"{name}: its points hold NaN or infinity")
             found.append(compare_points(points, reference, count))
         distances = [one.sliced_wasserstein for one in found]
+        mmd = mean_discrepancy([one.mmd for one in found])
         yield {
             "sliced_wasserstein": fmean(distances),
             "sliced_wasserstein_std": stdev(distances) if len(distances) > 1 else None,
             "floor": found[0].floor,
-            "mmd": fmean(one.mmd.value for one in found),
-            "mmd_error": sum(one.mmd.error**2 for one in found) ** 0.5 / len(found),
+            "mmd": mmd.value,
+            "mmd_error": mmd.error,
             "features": "none",
             "num": len(points),
             "nfe": sampler.nfe if sampler else None,
@@ -98,9 +104,12 @@ def measured_points(
 
 
 def draw(data: DataSet, count: int, seed: int) -> Tensor:
-    """`count` items of a law, or the first so many of a finite set: (N, d), float64."""
+    """`count` items of a law, or so many of a finite set, chosen at random and all where it has no more: (N, d),
+    float64.
+    """
     if isinstance(data, Finite):
-        return data.at(torch.arange(min(count, len(data)))).x.flatten(1).double()
+        chosen = torch.randperm(len(data), generator=generator(seed, "points"))[:count].sort().values
+        return data.at(chosen).x.flatten(1).double()
     return data.batch(0, count, seed).x.flatten(1).double()
 
 

@@ -16,7 +16,8 @@ SIDE, PATCH = 224, 14
 SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 """By the width of the network; EDM2 uses `large`."""
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FILE = "dinov2_vitl14_pretrain.pth"
+FILE, BYTES = "dinov2_vitl14_pretrain.pth", 1_217_586_395
+"""What the authors publish, without a checksum: the size has to do."""
 URL = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/{FILE}"
 TIMM = "vit_{size}_patch14_dinov2.lvd142m"
 
@@ -46,7 +47,8 @@ class DINOv2(Features):
             )
         size = SIZES[width]
         self.device = device
-        self.id = FeaturesId("dinov2", f"ViT-{size}" + (f" {sha256(weights)[:8]}" if weights else ""))
+        published = path is None or (size == "large" and path.stat().st_size == BYTES)
+        self.id = FeaturesId("dinov2", f"ViT-{size}" + ("" if published or not path else f" {sha256(path)[:8]}"))
         network: nn.Module = timm.create_model(TIMM.format(size=size), pretrained=False, num_classes=0, img_size=SIDE)
         try:
             network.load_state_dict(_fitted(tensors))
@@ -80,7 +82,8 @@ def _from_timm(timm) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
     except Exception as error:  # the hub's client has many ways to fail
         raise HgfctlError(
             f"no {FILE} in {cache_folder()}, and timm cannot download DINOv2 ({reason(error)})\n"
-            f"put {URL} (1.2 GB) at {cache_folder() / 'weights' / FILE}; --features random needs no file and works now"
+            f"put {URL} ({BYTES:,} bytes) at {cache_folder() / 'weights' / FILE}; "
+            "--features random needs no file and works now"
         ) from None
     return network.state_dict()
 
