@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from hgfctl.cli import console, distributed, eval_reports
+from hgfctl.cli import console, distributed, eval_reports, guidance
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
@@ -116,6 +117,9 @@ def measure(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    weight: guidance.Weight = None,
+    guide: guidance.Guide = None,
+    interval: guidance.Interval = None,
     split: Split = None,
     resolution: Resolution = None,
     skip_bad: SkipBad = False,
@@ -141,6 +145,7 @@ def measure(
 
     began = time.monotonic()
     making = Making(_budgets(nfe), num, seed, seeds, sampler, grid)
+    guided = guidance.Asked(weight, guide, interval)
     if out is not None and (out.suffix != ".png" or len(making.budgets) == 1):
         raise RequestError(f"--out {out}: names the plot (a .png) that several budgets make, such as --nfe 5,10,20,35")
     named = _named(source)
@@ -153,6 +158,9 @@ def measure(
             raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
         if making.asks_for_a_model and not isinstance(subject, Trained):
             raise RequestError(f"--nfe, --seeds, --sampler and --grid are for models, and {named} is none")
+        making = replace(making, guidance=guided.of(subject, named))
+        if making.guidance:
+            console.note(f"{named}: {making.guidance}")
         if ref is None and isinstance(subject, Trained):
             reference: Source = data_behind(subject, split)
         else:
@@ -205,6 +213,9 @@ def stats(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    weight: guidance.Weight = None,
+    guide: guidance.Guide = None,
+    interval: guidance.Interval = None,
     split: Split = None,
     resolution: Resolution = None,
     skip_bad: SkipBad = False,
@@ -222,6 +233,7 @@ def stats(
 
     if out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
+    guided = guidance.Asked(weight, guide, interval)
     named = _named(source)
     if gpus and not launched():
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
@@ -230,7 +242,8 @@ def stats(
         subject = opened(named, ranks.device, features, split, resolution, skip_bad)
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
-        images = image_set(subject, named, Making(num=num, sampler=sampler, grid=grid), nfe, seed)
+        making = Making(num=num, sampler=sampler, grid=grid, guidance=guided.of(subject, named))
+        images = image_set(subject, named, making, nfe, seed)
         how = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
         found = _collected(images, _extractor(features or "inception", None, images.shape, ranks, how), batch, ranks)
         if found is None:

@@ -16,6 +16,7 @@ from hgfctl.engine.evaluation.sources import Source
 from hgfctl.engine.metrics.estimate import Estimate
 from hgfctl.engine.metrics.kernel import gaussian_mmd2
 from hgfctl.engine.metrics.sliced import sliced_wasserstein
+from hgfctl.engine.models.guided import as_json
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.errors import HgfctlError, RequestError
 
@@ -93,6 +94,7 @@ def measured_points(
             "nfe": sampler.nfe if sampler else None,
             "sampler": sampler.method if sampler else None,
             "grid": sampler.grid if sampler else None,
+            **as_json(sampler.guidance if sampler else None),
             "seeds": making.first_seeds(DRAWN) if sampler else [],
         }
 

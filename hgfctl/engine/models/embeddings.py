@@ -56,7 +56,11 @@ def class_vectors(labels: Tensor, classes: int, dtype: torch.dtype, hidden: floa
         dtype: of the result.
         hidden: probability with which a class is made unknown.
     """
-    known = one_hot(labels, classes).to(dtype) * math.sqrt(classes)
+    return shown(one_hot(labels, classes).to(dtype) * math.sqrt(classes), hidden)
+
+
+def shown(known: Tensor, hidden: float) -> Tensor:
+    """Rows (B, ...) of what is known, each made all zeros, which stands for unknown, with probability `hidden`."""
     return known * (torch.rand(len(known), 1, device=known.device) >= hidden) if hidden else known
 
 
