@@ -66,6 +66,8 @@ def samples(
         sampler, folder, stem = _sampler(path, nfe, device, guided)
         count = num or (64 if len(sampler.shape) == 3 else 2000)
         seeds = torch.arange(seed, seed + count)
+        if sampler.guidance:
+            console.note(f"{count} samples, {sampler.method}, {sampler.guidance}, {sampler.nfe} evaluations each")
         x, labels = torch.cat([part.x for part in sampler.batches(seeds, 256)]), sampler.labels(seeds)
         target = out or folder / f"{stem}-samples.png"
     samples_figure(x, labels).save(target)

@@ -287,7 +287,13 @@ def _flow_sampler(
     if guidance is None:
         return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid))
     guided = Guided(hvp, guidance)
-    return FlowSampler(shape, classes, guided, plan(hvp.flow, nfe, sampler, grid, guided.evaluations))
+    chosen = plan(hvp.flow, nfe, sampler, grid, guided.evaluations)
+    if guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
+        raise RequestError(
+            f"{guidance}: of {chosen.nfe} calls by {chosen.solver.name} on {chosen.grid} none lies there; "
+            "a wider --guidance-interval or a larger --nfe"
+        )
+    return FlowSampler(shape, classes, guided, chosen)
 
 
 def guided_by(
