@@ -2,8 +2,9 @@
 
 import itertools
 import json
-import math
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -287,3 +288,190 @@ def test_calls_at_the_very_ends_of_an_interval_are_guided() -> None:
     everywhere = Guided(exact, Guidance(2.0))(x, t, labels)
     torch.testing.assert_close(found[[0, 4]], exact(x, t, labels)[[0, 4]], rtol=0, atol=0)
     torch.testing.assert_close(found[1:4], everywhere[1:4], rtol=0, atol=0)
+
+
+NETWORKS: dict[str, Callable[[float], nn.Module]] = {
+    "mlp": lambda hidden: MLP((4,), 5, width=16, blocks=1, label_dropout=hidden),
+    "dit": lambda hidden: DiT((1, 4, 4), 5, patch=2, width=16, depth=1, heads=2, label_dropout=hidden),
+    "unet": lambda hidden: UNet((1, 4, 4), 5, model_channels=8, num_blocks=1, label_dropout=hidden),
+}
+
+
+def roused(network: nn.Module) -> nn.Module:
+    """Without the zeros that output layers start at."""
+    rng = generator(0, "weights")
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=rng))
+    return network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_hide_the_class_of_a_share_of_the_items_in_training(name: str) -> None:
+    """Binomially many, 400 at 0.3: 5 standard deviations are 0.115."""
+    torch.manual_seed(0)
+    network = roused(NETWORKS[name](0.3))
+    x = torch.randn(1, *((4,) if name == "mlp" else (1, 4, 4))).expand(400, *[-1] * (1 if name == "mlp" else 3))
+    noise, labels = torch.zeros(400), torch.full((400,), 2)
+    unknown, known = network.eval()(x, noise), network.eval()(x, noise, labels)
+    assert not torch.isclose(unknown, known, rtol=0, atol=1e-3).flatten(1).all(1).any()
+    seen = network.train()(x, noise, labels)
+    hidden = torch.isclose(seen, unknown, rtol=0, atol=1e-4).flatten(1).all(1)
+    shown = torch.isclose(seen, known, rtol=0, atol=1e-4).flatten(1).all(1)
+    assert bool((hidden ^ shown).all())
+    assert float(hidden.double().mean()) == pytest.approx(0.3, abs=0.115)
+
+
+def checkpoint(path: Path, *settings: str, preset: str = "digits-oscillation", seed: int = 0) -> Path:
+    """A network of random weights, as training would save it."""
+    small = ("network.model_channels=8",) if preset.startswith("digits") else ("network.width=8", "network.blocks=1")
+    config = with_defaults(load(preset, [*small, *settings]))
+    shape, classes = ((1, 8, 8), 10) if preset.startswith("digits") else ((2,), 0)
+    torch.manual_seed(seed)
+    network = fresh_network(config, shape, classes)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    facts = {"kind": "hvp", "config": config.model_dump(mode="json"), "shape": shape, "classes": classes}
+    checkpoints.save(path, network.state_dict(), {**facts, "step": 1, "images": 64})
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("models")
+    dropped = "network.label_dropout=0.1"
+    made = {
+        "guidable": checkpoint(folder / "guidable.safetensors", dropped),
+        "weak": checkpoint(folder / "weak.safetensors", "flow=diffusion", seed=1),
+        "box": checkpoint(folder / "box.safetensors", "flow=reflection"),
+        "ring": checkpoint(folder / "ring.safetensors", preset="ring-oscillation"),
+    }
+    return {name: str(path) for name, path in made.items()}
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """`run(*arguments)` is the program in this process: status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HGFCTL_CACHE", str(tmp_path / "cache"))
+
+    def of(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["hgfctl", *arguments])
+        done = status()
+        return done, *capsys.readouterr()
+
+    return of
+
+
+def test_sample_says_how_it_was_guided(run: Run, models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    forward = UNet.forward
+
+    def counted(self: UNet, x: Tensor, *rest: Tensor) -> Tensor:
+        calls.append(len(x))
+        return forward(self, x, *rest)
+
+    monkeypatch.setattr(UNet, "forward", counted)
+    images = {}
+    for name, options, used in (
+        ("plain", [], (12, None, None, None)),
+        ("one", ["--guidance", "1"], (12, 1.0, None, None)),
+        ("two", ["--guidance", "2"], (12, 2.0, None, None)),
+        ("odd", ["--guidance", "2", "--nfe", "13"], (12, 2.0, None, None)),
+        ("within", ["--guidance", "2", "--guidance-interval", "0.2,2"], (12, 2.0, None, [0.2, 2.0])),
+        ("by", ["--guidance", "2", "--guide", models["weak"]], (12, 2.0, models["weak"], None)),
+        ("self", ["--guidance", "3", "--guide", models["guidable"]], (12, 3.0, models["guidable"], None)),
+    ):
+        calls.clear()
+        nfe = [] if "--nfe" in options else ["--nfe", "12"]
+        steps = ["--sampler", "ddim", "--grid", "sigmoid", "--num", "6", "--out", f"{name}.npz", "--json"]
+        done, out, said = run("sample", models["guidable"], *nfe, *steps, *options)
+        assert done == 0, said
+        facts = json.loads(out)
+        assert (len(calls), facts["guidance"], facts["guide"], facts["guidance_interval"]) == used
+        assert facts["nfe"] == len(calls)
+        assert ("guidance" in said) == (facts["guidance"] is not None)
+        images[name] = np.load(f"{name}.npz")["images"].astype(int)
+    assert (images["one"] == images["plain"]).all()
+    assert (images["odd"] == images["two"]).all()
+    for one, other in itertools.combinations(("plain", "two", "within", "by"), 2):
+        assert (images[one] != images[other]).any(), (one, other)
+    half = json.loads(run("sample", models["guidable"], "--nfe", "6", *steps[:-3], "--out", "h.npz", "--json")[1])
+    assert half["nfe"] == 6
+    assert (images["self"] == np.load("h.npz")["images"]).all()  # six guided calls of a model by itself
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("ring", ["--guidance", "2"], "trained without classes"),
+        (
+            "weak",
+            ["--guidance", "2"],
+            r"weak\.safetensors was trained without label dropout.*label_dropout=0\.1 trains",
+        ),
+        ("guidable", ["--guide", "weak"], "--guide goes with --guidance W"),
+        ("guidable", ["--guidance-interval", "1,2"], "--guidance-interval goes with --guidance W"),
+        ("guidable", ["--guidance", "2", "--guidance-interval", "2,1"], "2,1: two noise levels, the lower first"),
+        ("guidable", ["--guidance", "2", "--guidance-interval", "1"], "two noise levels"),
+        ("guidable", ["--guidance", "2", "--guidance-interval", "a,b"], "two noise levels"),
+        ("guidable", ["--guidance", "2", "--guidance-interval", "500,600"], "of 35 calls by .* none lies there"),
+        ("guidable", ["--guidance", "inf"], "inf: a finite number"),
+        ("guidable", ["--guidance", "-1"], "--guidance.*greater than or equal to 0"),
+        ("guidable", ["--guidance", "2", "--nfe", "1"], "2 evaluations a step, guided, and --nfe 1 is too few"),
+        ("guidable", ["--guidance", "2", "--guide", "ring"], r"ring\.safetensors: its items are \(2,\)"),
+        ("guidable", ["--guidance", "2", "--guide", "box"], r"box\.safetensors: .* linear"),
+        ("guidable", ["--guidance", "2", "--guide", "nowhere"], "no such checkpoint or run folder: nowhere"),
+    ],
+)
+def test_unfit_guidance_is_refused_by_name(
+    run: Run, models: dict[str, str], model: str, options: list[str], words: str
+) -> None:
+    if model == "guidable" and "500,600" in options:
+        options = [*options, "--nfe", "35"]
+    done, out, said = run("sample", models[model], *(models.get(option, option) for option in options))
+    assert (done, out) == (2, "")
+    assert len(said.splitlines()) <= 2
+    assert re.search(words, said, re.DOTALL), said
+
+
+def test_guides_of_other_classes_are_refused_and_of_none_taken(models: dict[str, str]) -> None:
+    """A guide without classes is the unconditional model of classifier-free guidance, trained apart."""
+    model, guide = (trained(Path(models[name]), torch.device("cpu")) for name in ("guidable", "weak"))
+    with pytest.raises(RequestError, match=r"weak\.safetensors: it has 7 classes, and .* 10"):
+        guided_by(model, 2.0, replace(guide, classes=7))
+    with pytest.raises(RequestError, match=r"weak\.safetensors: it has 10 classes, and .* none"):
+        guided_by(replace(model, classes=0), 2.0, guide)
+    assert guided_by(model, 2.0, replace(guide, classes=0)).guide is not None
+
+
+def test_evaluation_and_pictures_take_the_same_options(run: Run, models: dict[str, str]) -> None:
+    options = ["--nfe", "6", "--guidance", "2", "--guidance-interval", "0.2,2", "--guide", models["weak"]]
+    measure = ["--ref", "digits", "--features", "pixels", "--num", "20"]
+    done, out, said = run("eval-fid", models["guidable"], *measure, *options, "--json")
+    assert done == 0, said
+    facts = json.loads(out)
+    assert (facts["guidance"], facts["guide"], facts["guidance_interval"]) == (2.0, models["weak"], [0.2, 2.0])
+    assert facts["nfe"] <= 6
+    done, _, said = run("eval-fid", "digits", *measure, "--guidance", "2")
+    assert done == 2
+    assert "for models" in said
+    done, _, said = run("eval-fid", "stats", models["guidable"], *measure[2:], *options, "--out", "x.npz")
+    assert done == 0, said
+    done, out, said = run("visualize", "samples", models["guidable"], "--num", "4", *options, "--out", "x.png")
+    assert (done, out) == (0, "x.png\n")
+    assert "guidance 2 by" in said
+    assert run("visualize", "samples", "x.npz", "--guidance", "2")[0] == 2
+
+
+def test_what_is_kept_of_a_pass_depends_on_guidance(models: dict[str, str]) -> None:
+    """An evaluation that was stopped goes on as what it was."""
+    model = trained(Path(models["guidable"]), torch.device("cpu"))
+    guides = [None, trained(Path(models["weak"]), torch.device("cpu")), model]
+    asked = [None, *(guided_by(model, w, g, i) for w in (2.0, 3.0) for g in guides for i in (None, (0.1, 1.0)))]
+    keys = {image_set(model, "", Making(sampler="ddim", grid="sigmoid", guidance=one), 6).key for one in asked}
+    assert len(keys) == len(asked)
