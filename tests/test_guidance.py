@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hgfctl import checkpoints
 from hgfctl.cli.app import status
 from hgfctl.engine.assembly import fresh_network, guided_by, sampler_of, trained, with_defaults
-from hgfctl.engine.data.mixture import GaussianMixture
+from hgfctl.engine.data.mixture import GaussianMixture, isotropic
 from hgfctl.engine.evaluation.evaluate import Making, image_set
 from hgfctl.engine.flows.conversions import score_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
@@ -27,6 +27,8 @@ from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
+from hgfctl.engine.losses.hvp_regression import HVPRegression
+from hgfctl.engine.losses.times import LogNormalTimes
 from hgfctl.engine.models.dit import DiT
 from hgfctl.engine.models.guided import Guidance, Guided, seen_in
 from hgfctl.engine.models.hvp import HVP
@@ -95,7 +97,7 @@ class ExactHVP(HVP):
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         if labels is None:
             return self.whole(x, t)
-        every = torch.stack([part(x, t) for part in self.parts])
+        every = torch.stack([part(x, t) for part in self.parts])  # each class at each item
         return every[labels, torch.arange(len(x))]
 
     def log_prob(self, x: Tensor, t: Tensor, label: int) -> Tensor:
@@ -176,6 +178,30 @@ def test_a_guide_is_asked_at_its_last_noise_level_beyond_it(ours: str, theirs: s
     x, t = flow.prior.sample((40, 3), generator(0)), torch.tensor(flow.T, dtype=torch.float64)
     found = seen_in(flow, ExactHVP(mixture, LINEAR[theirs]))(x, t)
     assert (found - MixtureHVP(mixture, flow)(x, t)).square().mean().sqrt() < 0.05
+
+
+@pytest.mark.parametrize("flow", LINEAR.values(), ids=LINEAR.keys())
+@pytest.mark.parametrize("interval", [None, (0.3, 3.0)])
+def test_guided_samples_of_gaussians_lie_where_calculus_says(
+    flow: LinearFlow, interval: tuple[float, float] | None
+) -> None:
+    """N(m, c^2) guided by N(m, C^2): d(y - m)/dsigma = (y - m) sigma [w / (c^2 + sigma^2) - (w - 1) / (C^2 + sigma^2)]
+    for y = x / a, so that y - m grows, between two noise levels, by
+    ((c^2 + sigma^2) / (c^2 + sigma'^2))^(w/2) ((C^2 + sigma'^2) / (C^2 + sigma^2))^((w - 1)/2).
+    """
+    mean, c, wide, weight = torch.tensor([0.4, -0.2], dtype=torch.float64), 0.25, 0.5, 2.5
+    strong, weak = (isotropic(mean[None].expand(2, 2), sd) for sd in (c, wide))
+    guided = Guided(ExactHVP(strong, flow), Guidance(weight, ExactHVP(weak, Diffusion()), interval=interval))
+    levels = torch.tensor([30.0, 3.0, 0.3, 0.0], dtype=torch.float64)
+    y = 30 * torch.randn(6, 2, generator=generator(0), dtype=torch.float64)
+    wanted = y - mean
+    for high, low in itertools.pairwise(levels.tolist()):
+        w = weight if interval is None or (low, high) == (0.3, 3.0) else 1.0
+        wanted = wanted * ((c**2 + low**2) / (c**2 + high**2)) ** (w / 2)
+        wanted = wanted * ((wide**2 + high**2) / (wide**2 + low**2)) ** ((w - 1) / 2)
+    times = flow.time(0.5 * torch.tan(torch.atan(levels[0] / 0.5) * torch.linspace(1, 0, 401, dtype=torch.float64)))
+    x = SOLVERS["rk4"].solve(guided, flow, flow.path(times[0]).a * y, times)
+    torch.testing.assert_close(x - mean, wanted, rtol=1e-7 if interval is None else 4e-3, atol=0)
 
 
 def sampler(flow: Flow, guidance: Guidance | None, nfe: int, method: str = "auto", grid: str = "auto") -> FlowSampler:
@@ -320,6 +346,31 @@ def test_networks_hide_the_class_of_a_share_of_the_items_in_training(name: str) 
     shown = torch.isclose(seen, known, rtol=0, atol=1e-4).flatten(1).all(1)
     assert bool((hidden ^ shown).all())
     assert float(hidden.double().mean()) == pytest.approx(0.3, abs=0.115)
+
+
+def test_one_network_learns_the_flow_of_each_class_and_that_of_all() -> None:
+    """Two Gaussians in the plane, a class each, to within a tenth of the exact predictors."""
+    torch.manual_seed(0)
+    means = torch.tensor([[1.0, 0.3], [-1.0, 0.0]], dtype=torch.float64)
+    exact = ExactHVP(isotropic(means.repeat_interleave(2, 0), 0.3), Oscillation(sd=0.8))
+    flow, rng = exact.flow, generator(0, "training")
+    hvp = HVP(MLP((2,), 2, width=48, blocks=1, label_dropout=0.3), flow)
+    loss, adam = HVPRegression(LogNormalTimes()), torch.optim.Adam(hvp.parameters(), lr=5e-3)
+    for step in range(700):
+        adam.param_groups[0]["lr"] = 5e-3 * (1 - step / 700)
+        labels = torch.arange(256) % 2
+        x0 = means[labels].float() + 0.3 * torch.randn(256, 2, generator=rng)
+        adam.zero_grad()
+        loss(hvp, x0, labels, rng).mean().backward()
+        adam.step()
+    hvp.eval()
+    for labels in (torch.arange(256) % 2, None):
+        x0 = means[torch.arange(256) % 2] + 0.3 * torch.randn(256, 2, generator=rng, dtype=torch.float64)
+        t = torch.linspace(0.1, 0.9, 256, dtype=torch.float64) * flow.T
+        x, v = flow.state(x0, torch.randn(256, 2, generator=rng, dtype=torch.float64), t)
+        with torch.no_grad():
+            error = (hvp(x, t, labels) - exact(x, t, labels)).square().mean() / v.square().mean()
+        assert error < 0.1**2, labels
 
 
 def checkpoint(path: Path, *settings: str, preset: str = "digits-oscillation", seed: int = 0) -> Path:

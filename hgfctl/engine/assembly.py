@@ -272,7 +272,7 @@ def sampler_of(
     if isinstance(model, NoisedScore) and sampler not in ("auto", own):
         return _flow_sampler(shape, classes, ScoreHVP(model), nfe, sampler, grid, guidance)
     if guidance is not None:
-        raise RequestError(f"--guidance is for HVPs; {own}, which samples this model, takes none")
+        raise RequestError(f"--guidance is for solvers of flows, such as --sampler ab4; {own} takes none")
     if grid != "auto":
         raise RequestError(f"grid '{grid}' is for HVPs; {own}, which samples this model, takes none")
     chosen = {} if default.step is None else {"step": default.step}
@@ -309,6 +309,8 @@ def guided_by(
     Raises:
         RequestError: the checkpoint does not know the flow without classes, or the two do not fit each other.
     """
+    if isinstance(model.model, Score):
+        raise RequestError(f"--guidance is for flows, and {model.path} is a score")
     if guide is None:
         if not model.classes:
             raise RequestError(f"--guidance: {model.path} was trained without classes; --guide CKPT needs none")
