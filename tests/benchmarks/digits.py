@@ -18,12 +18,11 @@ from pathlib import Path
 import torch
 from sklearn.svm import SVC
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.assembly import sampler_of, trained
 from hgfctl.engine.data.digits import digits, to_pixels
 from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler, Sampler
+from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.runs import checkpoint_file
 
 
@@ -43,10 +42,11 @@ def main() -> None:
     for run in arguments.runs:
         model = trained(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
-            schedule = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid)
-            sampler = FlowSampler(model.shape, model.classes, model.hvp, schedule)
-            method = f"{schedule.solver.name}, {schedule.grid}"
-            print(f"{run.name:28} {schedule.nfe:3} {method:24} {judge(sampler, arguments.seeds, arguments.num)}")
+            sampler = sampler_of(
+                model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler, arguments.grid
+            )
+            method = f"{sampler.method}, {sampler.grid}"
+            print(f"{run.name:28} {sampler.nfe:3} {method:24} {judge(sampler, arguments.seeds, arguments.num)}")
 
 
 class Judge:

@@ -35,7 +35,7 @@ def most_steps(solver: Solver, grid: Grid, flow: Flow, nfe: int, price: Price | 
     the dearest step) steps are gone: on a coarser grid the guided calls fall in proportion, to one call or so a stage.
     """
     steps = solver.steps(nfe)
-    dearest = 2 * (solver.cost(2) - solver.cost(1))
+    dearest = 2 * max(1, solver.cost(2) - solver.cost(1))
     while price is not None and steps > 0:
         overdrawn = solver.cost(steps) + extra(solver, flow, grid(flow, steps), price) - nfe
         if overdrawn <= 0:
