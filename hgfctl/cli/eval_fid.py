@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from hgfctl.cli import console, distributed, eval_reports, training
+from hgfctl.cli import console, distributed, eval_reports, guidance, training
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
@@ -119,6 +120,9 @@ def measure(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    weight: guidance.Weight = None,
+    guide: guidance.Guide = None,
+    interval: guidance.Interval = None,
     split: Split = None,
     resolution: Resolution = None,
     skip_bad: SkipBad = False,
@@ -144,6 +148,7 @@ def measure(
 
     began = time.monotonic()
     making = Making(_budgets(nfe), num, seed, seeds, sampler, grid)
+    guided = guidance.Asked(weight, guide, interval)
     if out is not None and (out.suffix != ".png" or len(making.budgets) == 1):
         raise RequestError(f"--out {out}: names the plot (a .png) that several budgets make, such as --nfe 5,10,20,35")
     named = _named(source)
@@ -156,6 +161,9 @@ def measure(
             raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
         if making.asks_for_a_model and not isinstance(subject, Trained):
             raise RequestError(NOT_A_MODEL.format(named))
+        making = replace(making, guidance=guided.of(subject, named))
+        if making.guidance:
+            console.note(f"{named}: {making.guidance}")
         if ref is None and isinstance(subject, Trained):
             reference: Source = data_behind(subject, split)
         else:
@@ -217,6 +225,9 @@ def stats(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    weight: guidance.Weight = None,
+    guide: guidance.Guide = None,
+    interval: guidance.Interval = None,
     split: Split = None,
     resolution: Resolution = None,
     skip_bad: SkipBad = False,
@@ -236,6 +247,7 @@ def stats(
 
     if out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
+    guided = guidance.Asked(weight, guide, interval)
     named = _named(source)
     if gpus and not launched():
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
@@ -244,7 +256,7 @@ def stats(
         subject = opened(named, ranks.device, features, split, resolution, skip_bad)
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
-        making = Making((nfe,), num, sampler=sampler, grid=grid)
+        making = Making((nfe,), num, sampler=sampler, grid=grid, guidance=guided.of(subject, named))
         if making.asks_for_a_model and not isinstance(subject, Trained):
             raise RequestError(NOT_A_MODEL.format(named))
         check_taken((subject,), resolution, split)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, distributed
+from hgfctl.cli import console, distributed, guidance
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
@@ -37,6 +37,9 @@ def sample(
     grid: Annotated[
         str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
     ] = None,
+    weight: guidance.Weight = None,
+    guide: guidance.Guide = None,
+    interval: guidance.Interval = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -52,18 +55,21 @@ def sample(
     import torch
 
     from hgfctl.engine.assembly import sampler_of, trained
+    from hgfctl.engine.models.guided import as_json
     from hgfctl.engine.ranks import joined
     from hgfctl.engine.solvers.sampling import shared_batches
     from hgfctl.runs import checkpoint_file
     from hgfctl.sample_files import writing
 
+    guided = guidance.Asked(weight, guide, interval)
     path = checkpoint_file(console.argument_path(checkpoint))
     if gpus and not launched():
         distributed.launch(gpus, device, {checkpoint: str(path)})
         return
     with joined(console.device(device)) as ranks:
         model = trained(path, ranks.device)
-        engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, sampler, grid)
+        how = (nfe, sampler, grid, guided.of(model, str(path)))
+        engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, *how)
         wanted = _classes(classes, model.classes)
         output = out or _default_output(model, engine, seed, num)
         seeds = torch.arange(seed, seed + num)
@@ -77,6 +83,7 @@ def sample(
                 bar.advance(task, len(part.x))
     seconds = time.monotonic() - began
     method = engine.method + (f" on {engine.grid}" if engine.grid else "")
+    method += f", {engine.guidance}" if engine.guidance else ""
     console.note(f"{num} samples, {method}, {engine.nfe} evaluations each, {seconds:.1f} s")
     facts = {
         "output": str(output),
@@ -85,6 +92,7 @@ def sample(
         "nfe": engine.nfe,
         "sampler": engine.method,
         "grid": engine.grid,
+        **as_json(engine.guidance),
         "seed": seed,
         "seconds": round(seconds, 3),
         "images_per_second": round(num / seconds, 1),
@@ -114,5 +122,6 @@ def _default_output(model: "Trained", engine: "Sampler", seed: int, num: int) ->
 
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent
-    name = f"{model.path.stem}-{engine.method}-nfe{engine.nfe}-seed{seed}-num{num}.npz"
+    guided = f"-guidance{engine.guidance.weight:g}" if engine.guidance else ""
+    name = f"{model.path.stem}-{engine.method}-nfe{engine.nfe}{guided}-seed{seed}-num{num}.npz"
     return folder / name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console
+from hgfctl.cli import console, guidance
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def samples(
     nfe: Nfe = None,
     num: Annotated[int | None, typer.Option(min=1, help="How many; 64 images or 2,000 points when left out.")] = None,
     seed: Seed = 0,
+    weight: guidance.Weight = None,
+    guide: guidance.Guide = None,
+    interval: guidance.Interval = None,
     out: Out = None,
     device: Device = "auto",
     json: Json = False,
@@ -50,7 +53,9 @@ def samples(
     from hgfctl.engine.figures.samples import samples_figure
 
     path = console.argument_path(source)
+    guided = guidance.Asked(weight, guide, interval)
     if path.suffix == ".npz":
+        guided.of(None, str(path))
         from hgfctl.engine.data.array import array
 
         batch = array(str(path)).all()
@@ -58,9 +63,11 @@ def samples(
         x, labels = batch.x[:count], None if batch.labels is None else batch.labels[:count]
         target = out or path.with_suffix(".png")
     else:
-        sampler, folder, stem = _sampler(path, nfe, device)
+        sampler, folder, stem = _sampler(path, nfe, device, guided)
         count = num or (64 if len(sampler.shape) == 3 else 2000)
         seeds = torch.arange(seed, seed + count)
+        if sampler.guidance:
+            console.note(f"{count} samples, {sampler.method}, {sampler.guidance}, {sampler.nfe} evaluations each")
         x, labels = torch.cat([part.x for part in sampler.batches(seeds, 256)]), sampler.labels(seeds)
         target = out or folder / f"{stem}-samples.png"
     samples_figure(x, labels).save(target)
@@ -201,7 +208,9 @@ def run(
     _done([target], json)
 
 
-def _sampler(path: Path, nfe: int | None, device: str) -> "tuple[Sampler, Path, str]":
+def _sampler(
+    path: Path, nfe: int | None, device: str, guided: guidance.Asked = guidance.NONE
+) -> "tuple[Sampler, Path, str]":
     """A sampler for a checkpoint, the folder where its pictures belong, and the first part of their names."""
     from hgfctl.engine.assembly import sampler_of, trained
     from hgfctl.runs import checkpoint_file, run_of
@@ -210,7 +219,9 @@ def _sampler(path: Path, nfe: int | None, device: str) -> "tuple[Sampler, Path, 
     model = trained(file, console.device(device))
     home = run_of(file)
     return (
-        sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe),
+        sampler_of(
+            model.model, model.shape, model.classes, model.config.sample, nfe, guidance=guided.of(model, str(file))
+        ),
         home.samples if home else file.parent,
         file.stem,
     )

@@ -17,6 +17,7 @@ from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
 from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.models import MODELS, NETWORKS
+from hgfctl.engine.models.guided import Guidance, Guided, seen_in
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
 from hgfctl.engine.models.score import Field, Score
@@ -246,6 +247,7 @@ def sampler_of(
     nfe: int | None = None,
     sampler: str | None = None,
     grid: str | None = None,
+    guidance: Guidance | None = None,
 ) -> Sampler:
     """How a model is sampled.
 
@@ -254,6 +256,7 @@ def sampler_of(
         shape, classes: of the items.
         default: the preset's choices, taken where the others are None.
         nfe, sampler, grid: budget, method and grid.
+        guidance: see `guided_by`.
 
     Raises:
         RequestError: an unknown or unfit method or grid, or too small a budget.
@@ -263,18 +266,73 @@ def sampler_of(
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
     if isinstance(model, HVP):
-        return FlowSampler(shape, classes, model, plan(model.flow, nfe, sampler, grid))
+        return _flow_sampler(shape, classes, model, nfe, sampler, grid, guidance)
     if isinstance(model, Score) and sampler not in ("auto", own):
         raise RequestError(f"sampler '{sampler}' is for HVPs; a score is sampled by hmc")
     if isinstance(model, NoisedScore) and sampler not in ("auto", own):
-        hvp = ScoreHVP(model)
-        return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid))
+        return _flow_sampler(shape, classes, ScoreHVP(model), nfe, sampler, grid, guidance)
+    if guidance is not None:
+        raise RequestError(f"--guidance is for solvers of flows, such as --sampler ab4; {own} takes none")
     if grid != "auto":
         raise RequestError(f"grid '{grid}' is for HVPs; {own}, which samples this model, takes none")
     chosen = {} if default.step is None else {"step": default.step}
     if isinstance(model, Score):
         return HMCSampler(shape, classes, model, nfe, flight=default.flight, **chosen)
     return LangevinSampler(shape, classes, model, nfe, friction=default.friction, **chosen)
+
+
+def _flow_sampler(
+    shape: tuple[int, ...], classes: int, hvp: HVP, nfe: int, sampler: str, grid: str, guidance: Guidance | None
+) -> FlowSampler:
+    if guidance is None:
+        return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid))
+    guided = Guided(hvp, guidance)
+    chosen = plan(hvp.flow, nfe, sampler, grid, guided.evaluations)
+    if guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
+        raise RequestError(
+            f"{guidance}: of {chosen.nfe} calls by {chosen.solver.name} on {chosen.grid} none lies there; "
+            "a wider --guidance-interval or a larger --nfe"
+        )
+    return FlowSampler(shape, classes, guided, chosen)
+
+
+def guided_by(
+    model: Trained, weight: float, guide: Trained | None = None, interval: tuple[float, float] | None = None
+) -> Guidance:
+    """Guidance of a checkpoint, by itself without its classes or by another one.
+
+    Args:
+        model: to be guided.
+        weight, interval: see `Guidance`.
+        guide: a weaker checkpoint of the same items; of the same classes, or of none.
+
+    Raises:
+        RequestError: the checkpoint does not know the flow without classes, or the two do not fit each other.
+    """
+    if isinstance(model.model, Score):
+        raise RequestError(f"--guidance is for flows, and {model.path} is a score")
+    if guide is None:
+        if not model.classes:
+            raise RequestError(f"--guidance: {model.path} was trained without classes; --guide CKPT needs none")
+        if not model.config.network.options.get("label_dropout"):
+            raise RequestError(
+                f"--guidance: {model.path} was trained without label dropout, so it does not know the flow without "
+                "classes\n--guide CKPT guides by a weaker checkpoint; --set network.label_dropout=0.1 trains for this"
+            )
+        return Guidance(weight, interval=interval)
+    if guide.shape != model.shape:
+        raise RequestError(
+            f"--guide {guide.path}: its items are {guide.shape}, and those of {model.path} {model.shape}"
+        )
+    if guide.classes not in (0, model.classes):
+        raise RequestError(
+            f"--guide {guide.path}: it has {guide.classes} classes, and {model.path} {model.classes or 'none'}"
+        )
+    try:
+        seen_in(model.hvp.flow, guide.hvp)
+    except ValueError as error:
+        raise RequestError(f"--guide {guide.path}: {error}") from None
+    return Guidance(weight, guide.hvp, guide.path, interval)
 
 
 def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Module:

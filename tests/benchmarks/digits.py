@@ -12,17 +12,17 @@ For each run, budget and seed:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from sklearn.svm import SVC
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.assembly import sampler_of, trained
 from hgfctl.engine.data.digits import digits, to_pixels
 from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
+from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.runs import checkpoint_file
 
 
@@ -36,38 +36,51 @@ def main() -> None:
     parser.add_argument("--grid", default="auto")
     arguments = parser.parse_args()
 
-    real, held_out = digits("train").all(), digits("held-out").all()
-    judge = SVC(gamma=0.001).fit(_pixels(real.x), real.labels)
-    target = statistics(_pixels(held_out.x))
-    reference = frechet_distance(statistics(_pixels(real.x)), target)
-    print(f"real digits: label {judge.score(_pixels(held_out.x), held_out.labels):.3f}, frechet {reference:.1f}")
+    judge = Judge()
+    print(f"real digits: label {judge.real_label:.3f}, frechet {judge.real_frechet:.1f}")
     print(f"{'run':28} {'nfe':>3} {'sampler, grid':24} {'label':14} {'frechet':14} {'of real':8}")
     for run in arguments.runs:
         model = trained(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
-            schedule = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid)
-            sampler = FlowSampler(model.shape, model.classes, model.hvp, schedule)
-            rows = []
-            for seed in arguments.seeds:
-                seeds = torch.arange(seed, seed + arguments.num)
-                pixels = _pixels(torch.cat([part.x for part in sampler.batches(seeds, 250)]))
-                asked = sampler.labels(seeds)
-                rows.append((judge.score(pixels, asked), frechet_distance(statistics(pixels), target)))
-            label, frechet = torch.tensor(rows, dtype=torch.float64).T
-            method = f"{schedule.solver.name}, {schedule.grid}"
-            ratio = float(frechet.mean()) / reference
-            print(
-                f"{run.name:28} {schedule.nfe:3} {method:24} {_spread(label, 3):14} {_spread(frechet):14} {ratio:.2f}"
+            sampler = sampler_of(
+                model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler, arguments.grid
             )
+            method = f"{sampler.method}, {sampler.grid}"
+            print(f"{run.name:28} {sampler.nfe:3} {method:24} {judge(sampler, arguments.seeds, arguments.num)}")
 
 
-def _pixels(x: torch.Tensor) -> torch.Tensor:
+class Judge:
+    """The classifier, and the statistics of the held-out digits."""
+
+    def __init__(self) -> None:
+        real, held_out = digits("train").all(), digits("held-out").all()
+        self.classifier = SVC(gamma=0.001).fit(pixels(real.x), real.labels)
+        self.target = statistics(pixels(held_out.x))
+        self.real_label = self.classifier.score(pixels(held_out.x), held_out.labels)
+        self.real_frechet = frechet_distance(statistics(pixels(real.x)), self.target)
+
+    def __call__(self, sampler: Sampler, firsts: Sequence[int], num: int) -> str:
+        """The columns label, frechet and of real: of sets of `num` digits, each from its first seed on."""
+        rows = []
+        for first in firsts:
+            seeds = torch.arange(first, first + num)
+            made = pixels(torch.cat([part.x for part in sampler.batches(seeds, 250)]))
+            label = self.classifier.score(made, sampler.labels(seeds))
+            rows.append((label, frechet_distance(statistics(made), self.target)))
+        label, frechet = torch.tensor(rows, dtype=torch.float64).T
+        ratio = float(frechet.mean()) / self.real_frechet
+        return f"{spread(label, 3):14} {spread(frechet):14} {ratio:.2f}"
+
+
+def pixels(x: torch.Tensor) -> torch.Tensor:
+    """(N, 64), from 0 to 16."""
     return to_pixels(x).flatten(1).double()
 
 
-def _spread(values: torch.Tensor, digits: int = 1) -> str:
-    spread = f" ± {float(values.std()):.{digits}f}" if len(values) > 1 else ""
-    return f"{float(values.mean()):.{digits}f}{spread}"
+def spread(values: torch.Tensor, digits: int = 1) -> str:
+    """Mean ± standard deviation."""
+    deviation = f" ± {float(values.std()):.{digits}f}" if len(values) > 1 else ""
+    return f"{float(values.mean()):.{digits}f}{deviation}"
 
 
 if __name__ == "__main__":

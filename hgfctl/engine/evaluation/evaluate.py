@@ -19,6 +19,7 @@ from hgfctl.engine.evaluation.unfinished import comparison_file, pass_file, read
 from hgfctl.engine.features.features import FeaturesId
 from hgfctl.engine.metrics.kernel import mean_discrepancy
 from hgfctl.engine.metrics.neighbours import Coverage
+from hgfctl.engine.models.guided import Guidance, as_json
 from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.errors import RequestError
@@ -40,6 +41,7 @@ class Making:
         seed: of the first image.
         seeds: how many such sets, from seeds that differ.
         sampler, grid: the preset's when None.
+        guidance: see `guided_by`.
     """
 
     budgets: tuple[int | None, ...] = (None,)
@@ -48,6 +50,7 @@ class Making:
     seeds: int = 1
     sampler: str | None = None
     grid: str | None = None
+    guidance: Guidance | None = None
 
     @property
     def asks_for_a_model(self) -> bool:
@@ -110,6 +113,7 @@ class Measurement:
             "nfe": self.sampler.nfe if self.sampler else None,
             "sampler": self.sampler.method if self.sampler else None,
             "grid": self.sampler.grid if self.sampler else None,
+            **as_json(self.sampler.guidance if self.sampler else None),
             "seeds": list(self.seeds),
             "kid": kid.value if kid else None,
             "kid_error": kid.error if kid else None,
@@ -132,16 +136,17 @@ def image_set(
             "--features none compares them by sliced Wasserstein and MMD"
         )
     if isinstance(source, Trained):
-        sampler = sampler_for(source, making, budget)
-        return GeneratedSet(sampler, sha256(source.path), name, making.num or MANY, seed)
+        guide = making.guidance.guide_path if making.guidance else None
+        made_by = " ".join(sha256(path) for path in (source.path, guide) if path)
+        return GeneratedSet(sampler_for(source, making, budget), made_by, name, making.num or MANY, seed)
     assert isinstance(source, Finite)
     return StoredSet(source, name, making.num)
 
 
 def sampler_for(source: Trained, making: Making, budget: int | None) -> Sampler:
     """How a model is sampled on a budget."""
-    default = source.config.sample
-    return sampler_of(source.model, source.shape, source.classes, default, budget, making.sampler, making.grid)
+    how = (budget, making.sampler, making.grid, making.guidance)
+    return sampler_of(source.model, source.shape, source.classes, source.config.sample, *how)
 
 
 def reference_set(

@@ -75,7 +75,7 @@ class GeneratedSet(ImageSet):
 
     Args:
         sampler: of images.
-        made_by: checksum of the weights.
+        made_by: checksums of the weights, a guide's too.
         name: see `ImageSet`.
         count: how many.
         seed: of the first.
@@ -93,6 +93,8 @@ class GeneratedSet(ImageSet):
     @property
     def key(self) -> str:
         how = f"{self.sampler.method} {self.sampler.grid} {self.sampler.nfe}"
+        if self.sampler.guidance:
+            how += f" {self.sampler.guidance.weight} {self.sampler.guidance.interval}"
         return f"{self.made_by} {how} {self.seed} {self.count}"
 
     def __len__(self) -> int:

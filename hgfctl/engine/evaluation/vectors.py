@@ -15,6 +15,7 @@ from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.sources import Source
 from hgfctl.engine.metrics.kernel import Discrepancy, gaussian_mmd2, mean_discrepancy
 from hgfctl.engine.metrics.sliced import sliced_wasserstein
+from hgfctl.engine.models.guided import as_json
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.errors import HgfctlError, RequestError
@@ -99,6 +100,7 @@ def measured_points(
             "nfe": sampler.nfe if sampler else None,
             "sampler": sampler.method if sampler else None,
             "grid": sampler.grid if sampler else None,
+            **as_json(sampler.guidance if sampler else None),
             "seeds": making.first_seeds(DRAWN) if sampler else [],
         }
 

@@ -81,9 +81,9 @@ class DiT(nn.Module):
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:
         # The embedding's frequencies are made for numbers up to 1000, and noise = ln(sigma) / 4 is of order 1.
         emb = self.map_layer1(silu(self.map_layer0(self.map_noise(100 * noise))))
-        if self.map_label is not None and labels is not None:
+        if self.map_label is not None:
             hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb.dtype, hidden))
+            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden))
         if self.map_augment is not None and augmented is not None:
             emb = emb + self.map_augment(augmented.to(emb.dtype))
         return silu(emb)

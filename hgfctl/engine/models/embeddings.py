@@ -47,16 +47,22 @@ class FourierEmbedding(nn.Module):
         return torch.cat([phase.cos(), phase.sin()], dim=1).to(c.dtype)
 
 
-def class_vectors(labels: Tensor, classes: int, dtype: torch.dtype, hidden: float = 0.0) -> Tensor:
+def class_vectors(labels: Tensor | None, classes: int, like: Tensor, hidden: float = 0.0) -> Tensor:
     """Classes (B,) as vectors (B, classes) of mean square 1; all zeros stands for an unknown class.
 
     Args:
-        labels: int64, 0 ... classes - 1.
+        labels: int64, 0 ... classes - 1; None for unknown ones, which makes (1, classes).
         classes: how many there are.
-        dtype: of the result.
+        like: a tensor of the type and on the device that the result is to have.
         hidden: probability with which a class is made unknown.
     """
-    known = one_hot(labels, classes).to(dtype) * math.sqrt(classes)
+    if labels is None:
+        return like.new_zeros(1, classes)
+    return shown(one_hot(labels, classes).to(like.dtype) * math.sqrt(classes), hidden)
+
+
+def shown(known: Tensor, hidden: float) -> Tensor:
+    """Rows (B, ...) of what is known, each made all zeros, which stands for unknown, with probability `hidden`."""
     return known * (torch.rand(len(known), 1, device=known.device) >= hidden) if hidden else known
 
 

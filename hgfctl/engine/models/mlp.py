@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from hgfctl.engine.models.embeddings import CoordinateFeatures, PositionalEmbedding
+from hgfctl.engine.models.embeddings import CoordinateFeatures, PositionalEmbedding, shown
 
 
 class MLP(nn.Module):
@@ -15,15 +15,23 @@ class MLP(nn.Module):
         width: of the hidden layers.
         blocks: how many.
         harmonics: Fourier features of each coordinate, for data with sharp edges; 0 for none.
+        label_dropout: probability of hiding the class in training, for guidance.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], classes: int, width: int = 128, blocks: int = 3, harmonics: int = 0
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        width: int = 128,
+        blocks: int = 3,
+        harmonics: int = 0,
+        label_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if len(shape) != 1:
             raise ValueError(f"it takes vectors, and the data's items have shape {shape}; use the unet")
         (dim,) = shape
+        self.label_dropout = label_dropout
         self.features = CoordinateFeatures(harmonics)
         self.map_noise = PositionalEmbedding(64)
         self.map_label = nn.Embedding(classes, width) if classes else None
@@ -36,11 +44,11 @@ class MLP(nn.Module):
         nn.init.zeros_(self.dec.bias)
 
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """x (B, d), noise (B,), labels (B,) or None -> (B, d)."""
+        """x (B, d), noise (B,), labels (B,) or None (class unknown) -> (B, d)."""
         # ln(sigma)/4 spans about -1.6 ... 1.1; the positional embedding resolves steps of order 1.
         emb = self.map_layer0(self.map_noise(4 * noise))
         if self.map_label is not None and labels is not None:
-            emb = emb + self.map_label(labels)
+            emb = emb + shown(self.map_label(labels), self.label_dropout if self.training else 0.0)
         emb = silu(self.map_layer1(silu(emb)))
         h = self.enc(self.features(x))
         for block in self.blocks:

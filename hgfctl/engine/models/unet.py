@@ -150,9 +150,9 @@ class UNet(nn.Module):
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:
         cos, sin = self.map_noise(noise).chunk(2, dim=1)
         emb = torch.cat([sin, cos], dim=1)
-        if self.map_label is not None and labels is not None:
+        if self.map_label is not None:
             hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb.dtype, hidden))
+            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden))
         if self.map_augment is not None and augmented is not None:
             emb = emb + self.map_augment(augmented.to(emb.dtype))
         return silu(self.map_layer1(silu(self.map_layer0(emb))))

@@ -10,6 +10,7 @@ from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.solvers import GRIDS, SOLVERS
+from hgfctl.engine.solvers.pricing import Price, extra, most_steps
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 
@@ -31,30 +32,42 @@ class Plan:
         solver: the method.
         grid: its name.
         times: from T down to 0.
+        extra: evaluations besides one a call of V, of what guides it.
     """
 
     solver: Solver
     grid: str
     times: Tensor
+    extra: int = 0
 
     @property
     def nfe(self) -> int:
         """Network evaluations an item."""
-        return self.solver.cost(len(self.times) - 1)
+        return self.solver.cost(len(self.times) - 1) + self.extra
 
 
-def plan(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") -> Plan:
+def plan(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto", price: Price | None = None) -> Plan:
     """As many steps as `nfe` evaluations allow.
+
+    Args:
+        flow: that of V.
+        nfe: the budget.
+        sampler, grid: names; `auto` goes by the number of calls that the budget buys.
+        price: of a call of V, in evaluations; 1 when None.
 
     Raises:
         RequestError: an unknown sampler or grid, one that the flow does not admit, or a budget below one step's cost.
     """
-    best_sampler, best_grid = next((s, g) for most, s, g in BEST[type(flow)] if nfe <= most)
+    calls = most_steps(SOLVERS["euler"], GRIDS["sigmoid"], flow, nfe, price)
+    best_sampler, best_grid = next((s, g) for most, s, g in BEST[type(flow)] if calls <= most)
     solver: Solver = SOLVERS[best_sampler if sampler == "auto" else sampler]
     name = best_grid if grid == "auto" else grid
     make = GRIDS[name]
     solver.check(flow)
-    steps = solver.steps(nfe)
+    steps = most_steps(solver, make, flow, nfe, price)
     if steps < 1:
-        raise RequestError(f"{solver.name} takes {solver.cost(1)} evaluations a step, and --nfe {nfe} is too few")
-    return Plan(solver, name, make(flow, steps))
+        least = solver.cost(1) + extra(solver, flow, make(flow, 1), price)
+        guided = ", guided" if price else ""
+        raise RequestError(f"{solver.name} takes {least} evaluations a step{guided}, and --nfe {nfe} is too few")
+    times = make(flow, steps)
+    return Plan(solver, name, times, extra(solver, flow, times, price))

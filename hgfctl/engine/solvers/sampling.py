@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hgfctl.engine.data.dataset import Batch
 from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.models.guided import Guidance, Guided
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks
@@ -42,6 +43,11 @@ class Sampler(ABC):
     @abstractmethod
     def nfe(self) -> int:
         """Network evaluations an item."""
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """How its model is guided, if it is."""
+        return None
 
     @abstractmethod
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
@@ -112,6 +118,10 @@ class FlowSampler(Sampler):
     @property
     def nfe(self) -> int:
         return self.plan.nfe
+
+    @property
+    def guidance(self) -> Guidance | None:
+        return self.hvp.guidance if isinstance(self.hvp, Guided) else None
 
     def start(self, seeds: Tensor) -> Tensor:
         """x_T, one draw from the prior for each seed: (B, *shape), float64, on the CPU."""
