@@ -9,7 +9,7 @@ from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.solvers import GRIDS, SOLVERS
+from hgfctl.engine.solvers import SOLVERS, grids
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 
@@ -52,7 +52,7 @@ def plan(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") -> Pla
     best_sampler, best_grid = next((s, g) for most, s, g in BEST[type(flow)] if nfe <= most)
     solver: Solver = SOLVERS[best_sampler if sampler == "auto" else sampler]
     name = best_grid if grid == "auto" else grid
-    make = GRIDS[name]
+    make = grids.named(name)
     solver.check(flow)
     steps = solver.steps(nfe)
     if steps < 1:
