@@ -210,7 +210,7 @@ def _sampler(path: Path, nfe: int | None, device: str) -> "tuple[Sampler, Path, 
     model = trained(file, console.device(device))
     home = run_of(file)
     return (
-        sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe),
+        sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, searched=model.searched),
         home.samples if home else file.parent,
         file.stem,
     )

@@ -1,5 +1,6 @@
 """From a configuration, or a checkpoint, to data, flow, network and loss: the one place that knows all rooms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
 from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.solvers import optimized
 from hgfctl.engine.solvers.hmc import HMCSampler
 from hgfctl.engine.solvers.langevin import LangevinSampler
+from hgfctl.engine.solvers.optimized import OptimizedGrid
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler, Sampler
 from hgfctl.errors import RequestError
@@ -80,6 +83,15 @@ class Trained:
         if isinstance(self.model, Score):
             raise RequestError(f"{self.path} is a score, not an HVP; `score-match --evaluate` and `sample` take it")
         return ScoreHVP(self.model) if isinstance(self.model, NoisedScore) else self.model
+
+    @property
+    def searched(self) -> list[OptimizedGrid]:
+        """Grids that were optimised for this checkpoint.
+
+        Raises:
+            HgfctlError: their file is damaged.
+        """
+        return [] if isinstance(self.model, Score) else optimized.read(self.path, self.hvp.flow)
 
     def score(self, sigma: float | None = None) -> Field:
         """The model as a score field: of the data, or of data with noise sigma.
@@ -246,6 +258,7 @@ def sampler_of(
     nfe: int | None = None,
     sampler: str | None = None,
     grid: str | None = None,
+    searched: Sequence[OptimizedGrid] = (),
 ) -> Sampler:
     """How a model is sampled.
 
@@ -254,6 +267,7 @@ def sampler_of(
         shape, classes: of the items.
         default: the preset's choices, taken where the others are None.
         nfe, sampler, grid: budget, method and grid.
+        searched: grids made for this model.
 
     Raises:
         RequestError: an unknown or unfit method or grid, or too small a budget.
@@ -263,14 +277,16 @@ def sampler_of(
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
     if isinstance(model, HVP):
-        return FlowSampler(shape, classes, model, plan(model.flow, nfe, sampler, grid))
+        return FlowSampler(shape, classes, model, plan(model.flow, nfe, sampler, grid, shape, default, searched))
     if isinstance(model, Score) and sampler not in ("auto", own):
         raise RequestError(f"sampler '{sampler}' is for HVPs; a score is sampled by hmc")
     if isinstance(model, NoisedScore) and sampler not in ("auto", own):
         hvp = ScoreHVP(model)
-        return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid))
+        return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid, shape, default, searched))
     if grid != "auto":
         raise RequestError(f"grid '{grid}' is for HVPs; {own}, which samples this model, takes none")
+    if default.churn or default.restart:
+        raise RequestError(f"churn and restart are for HVPs; {own}, which samples this model, takes neither")
     chosen = {} if default.step is None else {"step": default.step}
     if isinstance(model, Score):
         return HMCSampler(shape, classes, model, nfe, flight=default.flight, **chosen)

@@ -133,7 +133,10 @@ def image_set(
 def sampler_for(source: Trained, making: Making, budget: int | None) -> Sampler:
     """How a model is sampled on a budget."""
     default = source.config.sample
-    return sampler_of(source.model, source.shape, source.classes, default, budget, making.sampler, making.grid)
+    searched = source.searched
+    return sampler_of(
+        source.model, source.shape, source.classes, default, budget, making.sampler, making.grid, searched
+    )
 
 
 def reference_set(

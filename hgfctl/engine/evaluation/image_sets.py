@@ -91,8 +91,7 @@ class GeneratedSet(ImageSet):
 
     @property
     def key(self) -> str:
-        how = f"{self.sampler.method} {self.sampler.grid} {self.sampler.nfe}"
-        return f"{self.made_by} {how} {self.seed} {self.count}"
+        return f"{self.made_by} {self.sampler.identity} {self.seed} {self.count}"
 
     def __len__(self) -> int:
         return self.count

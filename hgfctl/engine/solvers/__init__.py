@@ -22,6 +22,7 @@ SOLVERS = Registry(
         "dpm++3m": "hgfctl.engine.solvers.dpm_solver:DPM_SOLVER_3M",
         "unipc2": "hgfctl.engine.solvers.unipc:UNIPC2",
         "unipc3": "hgfctl.engine.solvers.unipc:UNIPC3",
+        "dopri5": "hgfctl.engine.solvers.adaptive:DOPRI5",
         "ipndm4": "hgfctl.engine.solvers.deis:IPNDM4",
         "deis3": "hgfctl.engine.solvers.deis:DEIS_TAB3",
         "angle-ab2": "hgfctl.engine.solvers.rotated:ANGLE_AB2",

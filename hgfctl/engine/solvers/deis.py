@@ -1,11 +1,11 @@
-"""Multistep methods that integrate the noise Z rather than the denoiser: iPNDM and DEIS (Zhang and Chen 2022, 2204.13902).
+"""Multistep methods on the noise Z rather than the denoiser: iPNDM and DEIS (Zhang and Chen 2022, arXiv 2204.13902).
 
 In y = x / a a linear flow reads dy = Z dsigma, so from t to s
 
     x_s = (a_s / a_t) x_t + a_s int_t^s Z dsigma.
 
-Out of a T where a = 0, sigma is infinite and y is, too: the first step is DDIM's, x_s = a_s D + b_s Z, which both methods
-begin with anyway.
+Out of a T where a = 0, sigma is infinite and y is, too: the first step is DDIM's, x_s = a_s D + b_s Z, which both
+methods begin with anyway.
 """
 
 from abc import abstractmethod
@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp, noise_from_hvp
 from hgfctl.engine.flows.flow import Flow, Velocity
 from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.solvers.exponential import MASSES, NODES
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 
@@ -85,9 +85,7 @@ class IPNDM(NoiseMultistep):
 
 
 class DEIS(NoiseMultistep):
-    """tAB: Z a polynomial in the flow's own time, integrated against dsigma (by Gauss-Legendre: dsigma/dt = w / a^2)."""
-
-    nodes, masses = (torch.from_numpy(part) for part in leggauss(32))
+    """tAB: Z a polynomial in the flow's own time, integrated against dsigma = w dt / a^2, w the Wronskian."""
 
     @property
     def name(self) -> str:
@@ -95,9 +93,9 @@ class DEIS(NoiseMultistep):
 
     def weights(self, flow: LinearFlow, nodes: Sequence[Tensor], t: Tensor, end: Tensor) -> Tensor:
         h = end - t
-        u = (self.nodes.to(t) + 1) / 2
+        u, masses = ((NODES + 1) / 2).to(t), (MASSES / 2).to(t)
         path = flow.path(t + u * h)
-        density = self.masses.to(t) / 2 * h * path.wronskian / path.a**2
+        density = masses * h * path.wronskian / path.a**2
         k = torch.arange(len(nodes), dtype=t.dtype, device=t.device).unsqueeze(1)
         moments = flow.path(end).a * (u**k * density).sum(1)
         return torch.linalg.solve(((torch.stack(list(nodes)) - t) / h) ** k, moments)

@@ -28,6 +28,9 @@ from hgfctl.errors import RequestError
 NOISE = 1e-12
 """a(t) sd / b(t) below which a time counts as T itself, where sigma is infinite."""
 
+NODES, MASSES = (torch.from_numpy(part) for part in leggauss(32))
+"""Gauss-Legendre on [-1, 1]."""
+
 
 class Clock(Protocol):
     """The variable in which D is a polynomial."""
@@ -39,8 +42,9 @@ class Clock(Protocol):
         """b_s int u^k d(a / b) from start = t to end = s, for k < count: u runs from 0 to 1, linearly on the clock."""
 
 
+@dataclass(frozen=True)
 class LogSNR:
-    """lambda = ln(a / b): the clock of DPM-Solver++ and UniPC. The last step, to lambda = infinity, holds D constant."""
+    """lambda = ln(a / b), the clock of DPM-Solver++ and UniPC. The last step, to infinity, holds D constant."""
 
     def read(self, flow: LinearFlow, times: Tensor) -> Tensor:
         a, b, _, _ = flow.path(times)
@@ -63,14 +67,13 @@ class LogSNR:
         return flow.path(end).a * torch.tensor(values, dtype=end.dtype, device=end.device)
 
 
+@dataclass(frozen=True)
 class Angle:
     """theta = atan(sigma / sd), the oscillation's own time: finite at both ends, so no step is a special one.
 
     With a / b = cot(theta) / sd, integration by parts leaves a cotangent, smooth but for its pole at 0 (and b_s = 0
     there): Gauss-Legendre.
     """
-
-    nodes, masses = (torch.from_numpy(part) for part in leggauss(32))
 
     def read(self, flow: LinearFlow, times: Tensor) -> Tensor:
         a, b, _, _ = flow.path(times)
@@ -79,11 +82,11 @@ class Angle:
     def moments(self, flow: LinearFlow, start: Tensor, end: Tensor, count: int) -> Tensor:
         before, after = flow.path(start), flow.path(end)
         values = [after.a - after.b / before.b * before.a]
-        u = (self.nodes.to(end) + 1) / 2
+        u, masses = ((NODES + 1) / 2).to(end), (MASSES / 2).to(end)
         theta, theta_end = self.read(flow, torch.stack([start, end]))
         cotangent = 1 / torch.tan(theta + u * (theta_end - theta))
         for k in range(1, count):
-            rest = (self.masses.to(end) / 2 * u ** (k - 1) * cotangent).sum()
+            rest = (masses * u ** (k - 1) * cotangent).sum()
             values.append(after.a - k * after.b / flow.sd * rest)
         return torch.stack(values)
 
