@@ -6,10 +6,10 @@
 `measure` appends a row for each problem, flow, budget, sampler and grid: the median over start points of the RMS error
 per coordinate, and the share of mode flips (an error above 0.1, data having a root mean square of about 0.5). Problems
 are the exact HVPs of mixtures (`ring`, `tight-ring`: 128 starts each; `gmm64`: 48 starts of each of three seeds),
-against DOP853 with tolerance 1e-11, and trained networks (64 starts), against RK4 with 200 steps. A network serves every
-linear flow: its denoiser is converted. All pairs are measured on the rings; on `gmm64` the best of a screening with 16
-starts, those that were best on the rings, and a few baselines; on networks what was best on the oracles, and the
-baselines.
+against DOP853 with tolerance 1e-11, and trained networks (64 starts), against RK4 with 200 steps. A network serves
+every linear flow: its denoiser is converted. All pairs are measured on the rings; on `gmm64` the best of a screening with 16
+starts (of the oscillation, to be measured first), those that were best on the rings, and a few baselines; on networks
+what was best on the oracles, and the baselines.
 
 `table` prints, for vectors (`ring`, `tight-ring`, networks of up to 15 coordinates) and images (`gmm64`, other
 networks), what does best on the problem where it does worst, relative to the best of each problem; --write puts it into
@@ -169,10 +169,15 @@ def measure(arguments: argparse.Namespace) -> None:
                 continue
             here = [row for row in done if row["flow"] == type(flow).__name__ and row["nfe"] == nfe]
             pairs = list(candidates(name))
-            if problem_name == "gmm64":
+            if problem_name == "gmm64" and name == "oscillation":
                 few = oracle("few", [gmm64_mixture(0)], 16, flow)
                 rows = [row for pair in pairs if (row := few.measured(*pair, nfe))]
                 pairs = list(dict.fromkeys([*_best(rows, SCREENED), *_promising(here)]))
+            elif problem_name == "gmm64":
+                turned = [
+                    row for row in done if (row["problem"], row["flow"], row["nfe"]) == ("gmm64", "Oscillation", nfe)
+                ]
+                pairs = list(dict.fromkeys([*_promising(here), *_in_the_angle(_best(turned, SCREENED))]))
             elif problem_name not in ORACLES:
                 pairs = _promising(here)
             for sampler, grid in pairs:
@@ -192,6 +197,15 @@ def _promising(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The best of each oracle among rows of one flow and budget, and the baselines."""
     best = [_best([row for row in rows if row["problem"] == law], PROMISING) for law in ORACLES]
     return list(dict.fromkeys([*BASELINES, *(pair for pairs in best for pair in pairs)]))
+
+
+def _in_the_angle(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What is the same for every flow: the oscillation's own time is the angle."""
+    return [
+        (f"angle-{sampler}" if f"angle-{sampler}" in SOLVERS and sampler.startswith("ab") else sampler, grid)
+        for sampler, grid in pairs
+        if grid in COMMON_CLOCK
+    ]
 
 
 def _best(rows: list[dict[str, Any]], count: int) -> list[tuple[str, str]]:
