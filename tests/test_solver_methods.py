@@ -1,4 +1,4 @@
-"""UniPC, DPM-Solver++(3M), iPNDM, DEIS, Adams-Moulton, Dormand-Prince, churn and restarts; against exact HVPs of mixtures."""
+"""UniPC, DPM-Solver++(3M), iPNDM, DEIS, Adams-Moulton, Dormand-Prince, churn, restarts; by exact HVPs of mixtures."""
 
 import math
 from collections.abc import Callable
@@ -305,7 +305,7 @@ def test_restarts_stay_within_the_budget(sampler: str, nfe: int) -> None:
 
 
 def test_restarts_contract_what_went_wrong_before() -> None:
-    """From a start that is wrong by 0.3 in every coordinate, more restarts end nearer to the modes (Xu et al., theorem 1)."""
+    """Near the end all is moved by 0.3: more restarts spread it evenly over the modes again (Xu et al., theorem 1)."""
     flow, mixture = Oscillation(), ring_mixture()
     exact = MixtureHVP(mixture, flow)
     x = flow.prior.sample((400, 2), generator(18))

@@ -33,8 +33,8 @@ FIRST_STEP = 0.01
 """Of the interval."""
 SAFETY, LEAST, MOST = 0.9, 0.2, 5.0
 """By how much a step may differ from the one before."""
-VANISHED = 1e-13
-"""Of the interval: a step as short as this moves nothing."""
+VANISHED = 1e-8
+"""Of the interval: with steps as short as this there is no end."""
 
 
 @dataclass(frozen=True)
