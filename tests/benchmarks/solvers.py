@@ -6,10 +6,10 @@
 `measure` appends a row for each problem, flow, budget, sampler and grid: the median over start points of the RMS error
 per coordinate, and the share of mode flips (an error above 0.1, data having a root mean square of about 0.5). Problems
 are the exact HVPs of mixtures (`ring`, `tight-ring`: 128 starts each; `gmm64`: 48 starts of each of three seeds),
-against DOP853 with tolerance 1e-11, and trained networks (20 starts), against `angle-abm3` with 150 steps. A network serves
-every linear flow: its denoiser is converted. All pairs are measured on the rings; on `gmm64` the best of a screening
-with 16 starts (of the oscillation, to be measured first), those that were best on the rings, and a few baselines; on
-networks what was best on the oracles, and the baselines.
+against DOP853 with tolerance 1e-11, and trained networks (20 starts), against `angle-abm3` with 150 steps. A network
+serves every linear flow: its denoiser is converted. All pairs are measured on the rings; on `gmm64` the best of a
+screening with 16 starts (of the oscillation, to be measured first), those that were best on the rings, and a few
+baselines; on networks what was best on the oracles, and the baselines.
 
 `table` prints, for vectors (`ring`, `tight-ring`, networks of up to 15 coordinates) and images (`gmm64`, other
 networks), what does best on the problem where it does worst, relative to the best of each problem; --write puts it into
@@ -51,7 +51,8 @@ FLIP = 0.1
 OWN_TIME = ("uniform", "cosine", "trimmed-cosine", "power:1.5", "quadratic", "power:3")
 COMMON_CLOCK = (
     "rho", "log-snr", "log-snr:0.01", "sigmoid:0.5", "sigmoid:1", "sigmoid:1.5", "sigmoid", "sigmoid:2.5",
-    "sigmoid:0.5,1.5", "sigmoid:1.5,1.5", "sigmoid:2,1.5", "sigmoid:0.5,2", "sigmoid:1.5,2", "sigmoid:1,3",
+    "sigmoid:0.5,1.5", "sigmoid:1.5,1.5", "sigmoid:2,1.5", "sigmoid:0.1,2", "sigmoid:0.5,2", "sigmoid:1,2",
+    "sigmoid:1.5,2", "sigmoid:0.5,2.5", "sigmoid:0.1,3", "sigmoid:1,3",
 )  # fmt: skip
 BASELINES = (
     ("heun", "rho"), ("dpm++2m", "rho"), ("dpm++2m", "log-snr"), ("unipc3", "log-snr"), ("unipc3", "rho"),
@@ -160,13 +161,12 @@ def measure(arguments: argparse.Namespace) -> None:
     models = [trained(checkpoint_file(run), torch.device("cpu")) for run in arguments.networks]
     for name in arguments.flows:
         flow = FLOWS[name](sd=0.5)
+        laws = [law for law in ORACLES if not arguments.only or law in arguments.only]
         problems = [
-            *((law, oracle(law, mixtures, points, flow)) for law, (mixtures, points) in ORACLES.items()),
+            *((law, oracle(law, *ORACLES[law], flow)) for law in laws),
             *((model.config.preset, network(model, FLOWS[name](sd=model.hvp.flow.sd))) for model in models),
         ]
         for (problem_name, problem), nfe in product(problems, BUDGETS):
-            if arguments.only and problem_name not in arguments.only:
-                continue
             here = [row for row in done if row["flow"] == type(flow).__name__ and row["nfe"] == nfe]
             pairs = list(candidates(name))
             if problem_name == "gmm64" and name == "oscillation":
@@ -265,7 +265,7 @@ def main() -> None:
     measuring.add_argument("rows", type=Path)
     measuring.add_argument("--networks", nargs="+", type=Path, default=[])
     measuring.add_argument("--flows", nargs="+", default=["oscillation", "flow-matching", "diffusion"])
-    measuring.add_argument("--only", nargs="+", help="these problems")
+    measuring.add_argument("--only", nargs="+", help="these oracles")
     measuring.set_defaults(work=measure)
     deciding = commands.add_parser("table")
     deciding.add_argument("rows", type=Path)
