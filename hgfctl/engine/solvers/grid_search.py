@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import torch
 from numpy.polynomial.legendre import legvander
@@ -31,16 +30,14 @@ from hgfctl.engine.solvers.solver import Solver
 from hgfctl.engine.solvers.stochastic import StochasticSolver
 from hgfctl.errors import RequestError
 
-TRIES = 400
+TRIES = 300
 DEGREE = 5
 """Of the smooth change."""
 STRIDE, SMALLEST = 0.4, 0.02
 """First and last, in units of ln(increment)."""
 FAMILIES = ("sigmoid:1", "sigmoid:1.5", "sigmoid:2.5", "sigmoid:1.5,1.5", "sigmoid:1,2", "log-snr:0.01")
 """Grids that the search may begin with, besides those that need no number."""
-
-
-SEEN, HELD_OUT = range(10**12, 10**12 + 48), range(2 * 10**12, 2 * 10**12 + 96)
+SEEN, HELD_OUT = range(10**12, 10**12 + 32), range(2 * 10**12, 2 * 10**12 + 64)
 """Seeds of the items that the search looks at, and of those that judge it; far from a user's."""
 CONVERGED = 150
 """Steps to the samples that a grid is measured against."""
@@ -148,13 +145,15 @@ def _pattern_search(error: Callable[[Tensor], float], size: int) -> Iterator[Ten
     least = error(place)
     while stride >= SMALLEST:
         improved = False
-        for k, sign in product(range(size), (1, -1)):
-            tried = place.clone()
-            tried[k] += sign * stride
-            value = error(tried)
-            if value < least:
-                place, least, improved = tried, value, True
-            yield place
+        for k in range(size):
+            for sign in (1, -1):
+                tried = place.clone()
+                tried[k] += sign * stride
+                value = error(tried)
+                yield tried
+                if value < least:
+                    place, least, improved = tried, value, True
+                    break
         stride = stride if improved else stride / 2
 
 
