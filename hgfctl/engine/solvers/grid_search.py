@@ -104,7 +104,7 @@ def search(sampler: FlowSampler, nfe: int, tries: int = TRIES) -> Iterator[Progr
     for basis in (smooth, torch.eye(steps, dtype=torch.float64)):
         yield objective.progress
         grid_of = partial(_changed, flow, _increments(flow, objective.best).log(), basis)
-        for _ in _pattern_search(lambda change, of=grid_of: objective(of(change)), basis.shape[1]):
+        for _ in _pattern_search(objective, grid_of, basis.shape[1]):
             yield objective.progress
             if objective.tried >= tries:
                 break
@@ -139,17 +139,19 @@ class _Objective:
         return Progress(self.tried, math.exp(self.least))
 
 
-def _pattern_search(error: Callable[[Tensor], float], size: int) -> Iterator[Tensor]:
+def _pattern_search(
+    error: Callable[[Tensor], float], grid_of: Callable[[Tensor], Tensor], size: int
+) -> Iterator[Tensor]:
     """From 0, coordinate by coordinate, both ways, the stride halved when nothing helped (Hooke and Jeeves 1961)."""
     place, stride = torch.zeros(size, dtype=torch.float64), STRIDE
-    least = error(place)
+    least = error(grid_of(place))
     while stride >= SMALLEST:
         improved = False
         for k in range(size):
             for sign in (1, -1):
                 tried = place.clone()
                 tried[k] += sign * stride
-                value = error(tried)
+                value = error(grid_of(tried))
                 yield tried
                 if value < least:
                     place, least, improved = tried, value, True
