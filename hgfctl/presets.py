@@ -125,6 +125,29 @@ class SampleSection(_Section):
     """Of hmc: length of a flight, in units of the data's root mean square."""
     friction: PositiveFloat = 1.0
     """Of langevin: in units of 1 / the noise level."""
+    tolerance: PositiveFloat = 1e-5
+    """Of dopri5: the error of a step, relative to the data's root mean square plus |x|."""
+    churn: NonNegativeFloat = 0.0
+    """Of heun: S_churn of Karras et al. (2022), noise put back in on the way; 0 for none."""
+    churn_levels: tuple[NonNegativeFloat, PositiveFloat] = (0.0, 1000.0)
+    """S_min and S_max: noise levels between which there is churn, for data of root mean square 0.5."""
+    churn_noise: PositiveFloat = 1.0
+    """S_noise: standard deviation of what churn puts in."""
+    restart: NonNegativeInt = 0
+    """Of the solvers for HVPs: how many times to go back to more noise and down again (Xu et al. 2023); 0 for none."""
+    restart_levels: tuple[PositiveFloat, PositiveFloat] = (0.06, 0.3)
+    """Noise levels between which a restart goes, for data of root mean square 0.5."""
+    restart_steps: PositiveInt = 3
+    """Steps of the way down again."""
+
+    @model_validator(mode="after")
+    def ordered(self) -> "SampleSection":
+        """Raises ValueError where the lower of two noise levels is not the first."""
+        for key in ("churn_levels", "restart_levels"):
+            low, high = getattr(self, key)
+            if not low < high:
+                raise ValueError(f"{key} [{low:g}, {high:g}]: the lower noise level comes first")
+        return self
 
 
 class Config(_Section):
@@ -180,6 +203,28 @@ def configuration(tree: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         _refuse_unknown(error, where)
         raise RequestError(f"{where}: {first_problem(error)}") from None
+
+
+def overridden(config: Config, settings: Iterable[str], section: str, told: Mapping[str, Any]) -> Config:
+    """A configuration with another `section`.
+
+    Args:
+        config: of a checkpoint, say.
+        settings: "section.key=value", see `overrides`.
+        section: the only one that may be changed.
+        told: key -> value of that section, from options of the command line; None where they were not given.
+
+    Raises:
+        RequestError: another section, or what the section does not admit.
+    """
+    change = overrides(settings)
+    if set(change) - {section}:
+        raise RequestError(
+            f"--set: only {section}.KEY can be changed here, and {min(set(change) - {section})} is not one"
+        )
+    given = {key: value for key, value in told.items() if value is not None}
+    tree = merged(config.model_dump(mode="json", exclude_none=True), merged(change, {section: given}))
+    return configuration(tree, "the command line")
 
 
 def description(name: str) -> str:

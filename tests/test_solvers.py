@@ -103,7 +103,7 @@ def test_grids_fall_from_T_to_zero(name: str, flow: Flow, steps: int) -> None:
     assert bool((times.diff() < 0).all())
 
 
-@given(name=st.sampled_from(sorted(SOLVERS)), nfe=st.integers(1, 60))
+@given(name=st.sampled_from(sorted(set(SOLVERS) - {"dopri5"})), nfe=st.integers(1, 60))
 def test_budget_is_kept_and_counted(name: str, nfe: int) -> None:
     flow, calls = Oscillation(), []
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hgfctl.cli import console, distributed, guidance
+from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
 if TYPE_CHECKING:
     from hgfctl.engine.assembly import Trained
     from hgfctl.engine.solvers.sampling import Sampler
+    from hgfctl.presets import SampleSection
 
 
 def sample(
@@ -32,10 +34,33 @@ def sample(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim, dpm++2m; hmc, langevin for scores."),
+        typer.Option(help=f"auto, {', '.join(SOLVERS)}; hmc, langevin for scores."),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
+        str | None,
+        typer.Option(
+            help=f"auto, optimized, {', '.join(GRIDS)}; families take numbers, as in power:3 or sigmoid:2.5,1.5."
+        ),
+    ] = None,
+    optimize_grid: Annotated[
+        bool,
+        typer.Option(
+            "--optimize-grid",
+            help="First look for a better grid for this model, sampler and --nfe; it is kept beside CKPT.",
+        ),
+    ] = False,
+    churn: Annotated[
+        float | None, typer.Option(metavar="S_CHURN", help="Of heun: noise put back in on the way, as in EDM.")
+    ] = None,
+    restart: Annotated[
+        int | None, typer.Option(metavar="K", help="Times to go back to more noise and down again, within the budget.")
+    ] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Of dopri5: error of a step.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="sample.KEY=VALUE", help="Another key of the preset's sample section; repeatable."
+        ),
     ] = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
@@ -54,10 +79,12 @@ def sample(
     """Sample a trained flow or score on a budget of network evaluations; prints the path of the output."""
     import torch
 
-    from hgfctl.engine.assembly import sampler_of, trained
+    from hgfctl.engine.assembly import trained
     from hgfctl.engine.models.guided import as_json
     from hgfctl.engine.ranks import joined
+    from hgfctl.engine.solvers.optimized import OPTIMIZED
     from hgfctl.engine.solvers.sampling import shared_batches
+    from hgfctl.presets import overridden
     from hgfctl.runs import checkpoint_file
     from hgfctl.sample_files import writing
 
@@ -68,8 +95,19 @@ def sample(
         return
     with joined(console.device(device)) as ranks:
         model = trained(path, ranks.device)
-        how = (nfe, sampler, grid, guided.of(model, str(path)))
-        engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, *how)
+        told = {"churn": churn, "restart": restart, "tolerance": tolerance}
+        how = overridden(model.config, settings or [], "sample", told).sample
+        if optimize_grid:
+            if grid not in (None, "auto", OPTIMIZED):
+                raise RequestError(f"--optimize-grid: leave --grid {grid} out; the search makes one of its own")
+            if ranks.world > 1:
+                raise RequestError(
+                    "--optimize-grid works on one device; leave --gpus out, and sample on several after it"
+                )
+            if guided.weight is not None:
+                raise RequestError("--optimize-grid is for the model itself; leave --guidance out")
+            _optimize(model, how, nfe, sampler)
+        engine = model.sampler(nfe, sampler, grid, guided.of(model, str(path)), how)
         wanted = _classes(classes, model.classes)
         output = out or _default_output(model, engine, seed, num)
         seeds = torch.arange(seed, seed + num)
@@ -99,6 +137,29 @@ def sample(
         "checkpoint": str(path),
     }
     console.result(output, facts, json)
+
+
+def _optimize(model: "Trained", how: "SampleSection", nfe: int | None, sampler: str | None) -> None:
+    """Searches a grid and keeps it beside the checkpoint."""
+    from hgfctl.engine.solvers import optimized
+    from hgfctl.engine.solvers.grid_search import TRIES, Progress, search
+    from hgfctl.engine.solvers.sampling import FlowSampler
+
+    engine = model.sampler(nfe, sampler, default=how)
+    if not isinstance(engine, FlowSampler):
+        raise RequestError(f"--optimize-grid: {engine.method}, which samples this model, takes no grid")
+    with console.progress("error") as bar:
+        task = bar.add_task(f"a grid for {engine.method}, {engine.nfe} evaluations", total=TRIES, error="")
+        for found in search(engine, nfe or how.nfe):
+            if isinstance(found, Progress):
+                bar.update(task, completed=found.tried, error=f"{found.error:.2e}")
+    assert not isinstance(found, Progress)
+    kept = optimized.add(model.path, found)
+    verdict = "better, so auto takes it" if found.is_better else "no better, so auto does not take it"
+    console.note(
+        f"{kept.name}: a grid for {found.sampler} at NFE {found.nfe}; distance to converged samples on held-out seeds "
+        f"{found.error:.2e}, {found.grid_before} {found.error_before:.2e}: {verdict}"
+    )
 
 
 def _classes(text: str | None, count: int) -> list[int]:

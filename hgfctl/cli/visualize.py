@@ -212,16 +212,14 @@ def _sampler(
     path: Path, nfe: int | None, device: str, guided: guidance.Asked = guidance.NONE
 ) -> "tuple[Sampler, Path, str]":
     """A sampler for a checkpoint, the folder where its pictures belong, and the first part of their names."""
-    from hgfctl.engine.assembly import sampler_of, trained
+    from hgfctl.engine.assembly import trained
     from hgfctl.runs import checkpoint_file, run_of
 
     file = checkpoint_file(path)
     model = trained(file, console.device(device))
     home = run_of(file)
     return (
-        sampler_of(
-            model.model, model.shape, model.classes, model.config.sample, nfe, guidance=guided.of(model, str(file))
-        ),
+        model.sampler(nfe, guidance=guided.of(model, str(file))),
         home.samples if home else file.parent,
         file.stem,
     )

@@ -1,5 +1,6 @@
 """From a configuration, or a checkpoint, to data, flow, network and loss: the one place that knows all rooms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
 from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.solvers import optimized
 from hgfctl.engine.solvers.hmc import HMCSampler
 from hgfctl.engine.solvers.langevin import LangevinSampler
-from hgfctl.engine.solvers.plan import plan
+from hgfctl.engine.solvers.optimized import OptimizedGrid
+from hgfctl.engine.solvers.plan import Plan, plan
 from hgfctl.engine.solvers.sampling import FlowSampler, Sampler
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config, SampleSection, configuration
@@ -81,6 +84,29 @@ class Trained:
         if isinstance(self.model, Score):
             raise RequestError(f"{self.path} is a score, not an HVP; `score-match --evaluate` and `sample` take it")
         return ScoreHVP(self.model) if isinstance(self.model, NoisedScore) else self.model
+
+    @property
+    def searched(self) -> list[OptimizedGrid]:
+        """Grids that were optimised for this checkpoint.
+
+        Raises:
+            HgfctlError: their file is damaged.
+        """
+        return [] if isinstance(self.model, Score) else optimized.read(self.path, self.hvp.flow)
+
+    def sampler(
+        self,
+        nfe: int | None = None,
+        sampler: str | None = None,
+        grid: str | None = None,
+        guidance: Guidance | None = None,
+        default: SampleSection | None = None,
+    ) -> Sampler:
+        """How the model is sampled, see `sampler_of`; `default` is the checkpoint's own section when None."""
+        default = default or self.config.sample
+        return sampler_of(
+            self.model, self.shape, self.classes, default, nfe, sampler, grid, guidance, searched=self.searched
+        )
 
     def score(self, sigma: float | None = None) -> Field:
         """The model as a score field: of the data, or of data with noise sigma.
@@ -248,6 +274,7 @@ def sampler_of(
     sampler: str | None = None,
     grid: str | None = None,
     guidance: Guidance | None = None,
+    searched: Sequence[OptimizedGrid] = (),
 ) -> Sampler:
     """How a model is sampled.
 
@@ -257,6 +284,7 @@ def sampler_of(
         default: the preset's choices, taken where the others are None.
         nfe, sampler, grid: budget, method and grid.
         guidance: see `guided_by`.
+        searched: grids made for this model.
 
     Raises:
         RequestError: an unknown or unfit method or grid, or too small a budget.
@@ -266,34 +294,36 @@ def sampler_of(
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
     if isinstance(model, HVP):
-        return _flow_sampler(shape, classes, model, nfe, sampler, grid, guidance)
+        return FlowSampler(shape, classes, *_planned(model, guidance, nfe, sampler, grid, shape, default, searched))
     if isinstance(model, Score) and sampler not in ("auto", own):
         raise RequestError(f"sampler '{sampler}' is for HVPs; a score is sampled by hmc")
     if isinstance(model, NoisedScore) and sampler not in ("auto", own):
-        return _flow_sampler(shape, classes, ScoreHVP(model), nfe, sampler, grid, guidance)
+        hvp = ScoreHVP(model)
+        return FlowSampler(shape, classes, *_planned(hvp, guidance, nfe, sampler, grid, shape, default, searched))
     if guidance is not None:
         raise RequestError(f"--guidance is for solvers of flows, such as --sampler ab4; {own} takes none")
     if grid != "auto":
         raise RequestError(f"grid '{grid}' is for HVPs; {own}, which samples this model, takes none")
+    if default.churn or default.restart:
+        raise RequestError(f"churn and restart are for HVPs; {own}, which samples this model, takes neither")
     chosen = {} if default.step is None else {"step": default.step}
     if isinstance(model, Score):
         return HMCSampler(shape, classes, model, nfe, flight=default.flight, **chosen)
     return LangevinSampler(shape, classes, model, nfe, friction=default.friction, **chosen)
 
 
-def _flow_sampler(
-    shape: tuple[int, ...], classes: int, hvp: HVP, nfe: int, sampler: str, grid: str, guidance: Guidance | None
-) -> FlowSampler:
+def _planned(hvp: HVP, guidance: Guidance | None, *how: Any) -> tuple[HVP, Plan]:
+    """A predictor, guided or not, and the plan by which it is sampled; `how` are the arguments of `plan` after flow."""
     if guidance is None:
-        return FlowSampler(shape, classes, hvp, plan(hvp.flow, nfe, sampler, grid))
+        return hvp, plan(hvp.flow, *how)
     guided = Guided(hvp, guidance)
-    chosen = plan(hvp.flow, nfe, sampler, grid, guided.evaluations)
+    chosen = plan(hvp.flow, *how, guided.evaluations)
     if guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
         raise RequestError(
             f"{guidance}: of {chosen.nfe} calls by {chosen.solver.name} on {chosen.grid} none lies there; "
             "a wider --guidance-interval or a larger --nfe"
         )
-    return FlowSampler(shape, classes, guided, chosen)
+    return guided, chosen
 
 
 def guided_by(

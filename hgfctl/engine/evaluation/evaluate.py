@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from hgfctl.cache import sha256
-from hgfctl.engine.assembly import Trained, sampler_of
+from hgfctl.engine.assembly import Trained
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.evaluation.comparison import Comparison, compare
 from hgfctl.engine.evaluation.feature_files import write_features
@@ -145,8 +145,7 @@ def image_set(
 
 def sampler_for(source: Trained, making: Making, budget: int | None) -> Sampler:
     """How a model is sampled on a budget."""
-    how = (budget, making.sampler, making.grid, making.guidance)
-    return sampler_of(source.model, source.shape, source.classes, source.config.sample, *how)
+    return source.sampler(budget, making.sampler, making.grid, making.guidance)
 
 
 def reference_set(

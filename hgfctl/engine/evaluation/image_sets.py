@@ -92,10 +92,7 @@ class GeneratedSet(ImageSet):
 
     @property
     def key(self) -> str:
-        how = f"{self.sampler.method} {self.sampler.grid} {self.sampler.nfe}"
-        if self.sampler.guidance:
-            how += f" {self.sampler.guidance.weight} {self.sampler.guidance.interval}"
-        return f"{self.made_by} {how} {self.seed} {self.count}"
+        return f"{self.made_by} {self.sampler.identity} {self.seed} {self.count}"
 
     def __len__(self) -> int:
         return self.count

@@ -15,6 +15,7 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.plan import Plan
+from hgfctl.engine.solvers.stochastic import StochasticSolver
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Sampler(ABC):
     def guidance(self) -> Guidance | None:
         """How its model is guided, if it is."""
         return None
+
+    @property
+    def identity(self) -> str:
+        """All that a sample depends on besides the weights and its seed."""
+        return f"{self.method} {self.grid} {self.nfe}"
 
     @abstractmethod
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
@@ -123,10 +129,22 @@ class FlowSampler(Sampler):
     def guidance(self) -> Guidance | None:
         return self.hvp.guidance if isinstance(self.hvp, Guided) else None
 
+    @property
+    def identity(self) -> str:
+        guided = f" {self.guidance.weight} {self.guidance.interval}" if self.guidance else ""
+        return f"{self.plan.solver} {self.plan.times.tolist()}{guided}"
+
     def start(self, seeds: Tensor) -> Tensor:
         """x_T, one draw from the prior for each seed: (B, *shape), float64, on the CPU."""
         prior = self.hvp.flow.prior
         return torch.cat([prior.sample((1, *self.shape), generator(seed, "prior")) for seed in seeds.tolist()])
+
+    def on_device(self, seeds: Tensor, wanted: Sequence[int] = ()) -> tuple[Tensor, Tensor | None]:
+        """x_T and labels where the work is done, x_T in float32 where there is no float64."""
+        device = next(self.hvp.parameters()).device
+        start, labels = self.start(seeds), self.labels(seeds, wanted)
+        start = start.float().to(device) if device.type == "mps" else start.to(device)
+        return start, None if labels is None else labels.to(device)
 
     @torch.no_grad()
     def velocity(self, x: Tensor, t: float | Tensor, labels: Tensor | None = None) -> Tensor:
@@ -135,11 +153,9 @@ class FlowSampler(Sampler):
 
     @torch.no_grad()
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
-        device = next(self.hvp.parameters()).device
-        labels = self.labels(seeds, wanted)
-        labels = None if labels is None else labels.to(device)
-        start = self.start(seeds)
-        start = start.float().to(device) if device.type == "mps" else start.to(device)
+        start, labels = self.on_device(seeds, wanted)
         times = as_times(self.plan.times, start)
-        velocity = partial(self.velocity, labels=labels)
-        yield from self.plan.solver.trajectory(velocity, self.hvp.flow, start, times)
+        velocity, solver = partial(self.velocity, labels=labels), self.plan.solver
+        if isinstance(solver, StochasticSolver):
+            solver = solver.with_noise(self.noise(seeds, solver.name, start.device))
+        yield from solver.trajectory(velocity, self.hvp.flow, start, times)

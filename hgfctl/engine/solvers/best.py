@@ -1,0 +1,50 @@
+"""What `auto` chooses: what measured best, from the table that tests/benchmarks/solvers.py writes."""
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.reflection import Reflection
+
+TABLE = Path(__file__).parent / "best.json"
+"""Flow -> kind of item -> [{nfe, sampler, grid, measured}]."""
+
+VECTOR, IMAGE = "vector", "image"
+LONG = 16
+"""Coordinates from which a vector is treated as an image is."""
+
+REFLECTION = ((15, "ab4", "sigmoid"), (30, "heun", "quadratic"), (10**9, "heun", "cosine"))
+"""(Largest budget, sampler, grid), measured with a trained network by tests/benchmarks/checkerboard.py."""
+
+
+class Choice(NamedTuple):
+    """A sampler and a grid, by name."""
+
+    sampler: str
+    grid: str
+
+
+def best(flow: Flow, nfe: int, shape: tuple[int, ...] | None = None) -> Choice:
+    """The choice for the budget of the table that is nearest, as a ratio; the smaller of two.
+
+    Args:
+        flow: of the model; one that is not in the table goes by the oscillation's.
+        nfe: evaluations.
+        shape: of an item: fewer than 16 coordinates are a vector, more (or None) an image.
+    """
+    if isinstance(flow, Reflection):
+        return next(Choice(sampler, grid) for most, sampler, grid in REFLECTION if nfe <= most)
+    kind = VECTOR if shape is not None and math.prod(shape) < LONG else IMAGE
+    flows = _table()
+    choices = flows.get(type(flow).__name__, flows["Oscillation"])[kind]
+    nearest = min(choices, key=lambda choice: (abs(math.log(choice["nfe"] / nfe)), choice["nfe"]))
+    return Choice(nearest["sampler"], nearest["grid"])
+
+
+@cache
+def _table() -> dict[str, dict[str, list[dict[str, Any]]]]:
+    table: dict[str, dict[str, list[dict[str, Any]]]] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return table
