@@ -14,6 +14,8 @@ from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.initial import adopted
 from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
 from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.models import MODELS, NETWORKS
@@ -21,6 +23,7 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
 from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.solvers.consistency import ConsistencySampler
 from hgfctl.engine.solvers.hmc import HMCSampler
 from hgfctl.engine.solvers.langevin import LangevinSampler
 from hgfctl.engine.solvers.plan import plan
@@ -41,12 +44,14 @@ class Experiment:
         data: where x0 comes from.
         model: freshly initialised from the seed.
         loss: what is minimised; where it is a module, with weights of its own.
+        init: the checkpoint that the model starts from, if it does.
     """
 
     config: Config
     data: DataSet
     model: Model
     loss: Loss
+    init: "Trained | None" = None
 
 
 @dataclass(frozen=True)
@@ -90,18 +95,23 @@ class Trained:
         return score_field(self.model, sigma)
 
 
-def experiment(config: Config, device: torch.device, data: DataSet | None = None) -> Experiment:
+def experiment(
+    config: Config, device: torch.device, data: DataSet | None = None, init: Trained | None = None
+) -> Experiment:
     """Builds what a configuration names.
 
     Args:
         config: of an experiment.
         device: where the model is to be.
         data: to take in place of those that the configuration names.
+        init: a checkpoint to start from; a loss that has a teacher learns from it.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
     """
     data = data or data_of(config)
+    if init is not None:
+        config = adopted(config, init.config, init.path, init.shape, init.classes, data)
     if config.augment and len(data.shape) != 3:
         raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
     scaled = "flow" if config.model.name == "hvp" else "model"
@@ -111,8 +121,13 @@ def experiment(config: Config, device: torch.device, data: DataSet | None = None
     config = with_defaults(config)
     torch.manual_seed(config.train.seed)
     model = _model(config, data.shape, data.classes).to(device)
-    loss = _loss(config, data)
-    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss)
+    teacher = None
+    if init is not None:
+        assert isinstance(model, HVP)
+        model.network.load_state_dict(init.model.network.state_dict())
+        teacher = HVP(init.model.network, model.flow).eval()
+    loss = _loss(config, data, teacher)
+    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init)
 
 
 def score_field(model: Model, sigma: float | None = None) -> Field:
@@ -197,6 +212,8 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(TRAINS[config.model.name])} would"
         )
+    if config.loss.name == "consistency" and config.flow and not issubclass(FLOWS[config.flow.name], LinearFlow):
+        raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
         if not LOSSES.asks_for(config.loss.name, "augment"):
             raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
@@ -259,9 +276,13 @@ def sampler_of(
         RequestError: an unknown or unfit method or grid, or too small a budget.
     """
     nfe, sampler, grid = nfe or default.nfe, sampler or default.sampler, grid or default.grid
+    if sampler == "auto" and default.sampler == "consistency":
+        sampler = default.sampler
     own = {HVP: "", Score: "hmc", NoisedScore: "langevin"}[type(model)]
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
+    if sampler == "consistency" and isinstance(model, HVP):
+        return ConsistencySampler(shape, classes, model, nfe, **({} if grid == "auto" else {"grid": grid}))
     if isinstance(model, HVP):
         return FlowSampler(shape, classes, model, plan(model.flow, nfe, sampler, grid))
     if isinstance(model, Score) and sampler not in ("auto", own):
@@ -289,7 +310,7 @@ def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Mo
     return network
 
 
-def _loss(config: Config, data: DataSet) -> Loss:
+def _loss(config: Config, data: DataSet, teacher: HVP | None) -> Loss:
     density = known_density(data)
     if config.loss.name == "esm" and density is None:
         raise RequestError(f"loss 'esm' needs the true score, and that of data '{config.data.name}' is not known")
@@ -301,6 +322,7 @@ def _loss(config: Config, data: DataSet) -> Loss:
         critic=fresh_network(config, data.shape, data.classes) if LOSSES.asks_for(config.loss.name, "critic") else None,
         sd=config.model.options.get("sd"),
         density=density,
+        teacher=teacher,
     )
     return loss
 
@@ -317,6 +339,6 @@ _REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
     "model": (MODELS, ("network", "flow")),
     "flow": (FLOWS, ()),
     "network": (NETWORKS, ("shape", "classes", "augment_dim")),
-    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density")),
+    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density", "teacher")),
     "times": (TIMES, ()),
 }

@@ -26,6 +26,7 @@ GRIDS = Registry(
         "uniform": "hgfctl.engine.solvers.grids:uniform",
         "cosine": "hgfctl.engine.solvers.grids:cosine",
         "trimmed-cosine": "hgfctl.engine.solvers.grids:trimmed_cosine",
+        "square-root": "hgfctl.engine.solvers.grids:square_root",
         "quadratic": "hgfctl.engine.solvers.grids:quadratic",
         "rho": "hgfctl.engine.solvers.grids:rho",
         "sigmoid": "hgfctl.engine.solvers.grids:sigmoid",

@@ -47,6 +47,14 @@ def quadratic(flow: Flow, steps: int) -> Tensor:
     return flow.T * (1 - _fractions(steps)) ** 2
 
 
+def square_root(flow: Flow, steps: int) -> Tensor:
+    """theta_i = theta_T sqrt(1 - i/N), theta = atan(sigma/sd): dense at the noise, where a consistency model decides.
+
+    Two steps meet at theta = 1.11, sigma = 2.0 sd (Lu and Song 2024, arXiv 2410.11081, take 1.1).
+    """
+    return _from_angle(flow, (1 - _fractions(steps)).sqrt())
+
+
 def rho(flow: Flow, steps: int) -> Tensor:
     """sigma_i^(1/7) evenly spaced (Karras et al. 2022, eq. 5), then 0."""
     return _from_sigma(flow, steps, lambda sigma: sigma ** (1 / 7), lambda root: root**7)
@@ -62,8 +70,12 @@ def sigmoid(flow: Flow, steps: int) -> Tensor:
 
     The angle is the oscillation's own time; there the end points are met exactly and no smallest sigma is needed.
     """
+    return _from_angle(flow, (1 - torch.tanh(2 * (2 * _fractions(steps) - 1)) / math.tanh(2)) / 2)
+
+
+def _from_angle(flow: Flow, shape: Tensor) -> Tensor:
+    """Times at these shares, from 1 down to 0, of the angle at T."""
     start = torch.atan(flow.sigma(torch.tensor(flow.T, dtype=torch.float64)) / flow.sd)
-    shape = (1 - torch.tanh(2 * (2 * _fractions(steps) - 1)) / math.tanh(2)) / 2
     times = flow.time(flow.sd * torch.tan(start * shape))
     times[0], times[-1] = flow.T, 0.0
     return times
