@@ -255,6 +255,14 @@ def stand_in(config: Config) -> DataSet | None:
     return Items(x, torch.arange(64) % classes if classes else None)
 
 
+def stand_in_teacher(config: Config, data: DataSet, device: torch.device) -> Trained:
+    """What a checkpoint would hold before any training; for dry runs."""
+    plain = config.model_copy(update={"loss": Component(name="hvp"), "init": None})
+    parts = experiment(plain, device, data)
+    model = parts.model.eval().requires_grad_(False)
+    return Trained(Path("a teacher"), parts.config, model, data.shape, data.classes, step=0, images=0)
+
+
 def sampler_of(
     model: Model,
     shape: tuple[int, ...],

@@ -33,9 +33,7 @@ class HVP(nn.Module):
         self.network = network
         self.flow = flow
 
-    def forward(
-        self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
         """V(x, t): x (B, *D), t () or (B,), labels (B,) or None -> (B, *D) in the type of x; augmented: see `target`."""
         c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
         centred = x - self.flow.centre

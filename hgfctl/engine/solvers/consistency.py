@@ -39,7 +39,9 @@ class ConsistencySampler(Sampler):
 
     def __post_init__(self) -> None:
         if not isinstance(self.hvp.flow, LinearFlow):
-            raise RequestError("sampler 'consistency' needs a linear flow; use euler, heun, rk4 or ab2-ab4 for this one")
+            raise RequestError(
+                "sampler 'consistency' needs a linear flow; use euler, heun, rk4 or ab2-ab4 for this one"
+            )
 
     @property
     def method(self) -> str:

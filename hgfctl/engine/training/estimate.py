@@ -69,7 +69,7 @@ def estimate(build: Callable[[int], Experiment], wanted: int, device: torch.devi
             pace = _seconds(trainer)
             break
     parameters = parameter_count(trainer.model)
-    copies = 5 + len(train.power_emas)  # weights, gradients, two moments, averages
+    copies = 5 + len(train.power_emas) + bool(parts.init)  # weights, gradients, two moments, averages, teacher
     return Estimate(
         parameters=parameters,
         flops=flops,
