@@ -38,7 +38,7 @@ Init = Annotated[
     str | None,
     typer.Option(
         metavar="CKPT",
-        help="Start from the weights of this checkpoint or run, which loss 'consistency' distils. - reads it from stdin.",
+        help="Start from the weights of this checkpoint or run; loss 'consistency' distils it. - reads it from stdin.",
     ),
 ]
 Force = Annotated[

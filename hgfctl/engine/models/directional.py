@@ -1,5 +1,6 @@
 """Derivatives of a network's output along a direction, by forward-mode differentiation: one pass, no memory of it."""
 
+import warnings
 from collections.abc import Callable
 from typing import cast
 
@@ -23,12 +24,13 @@ def derivative_along(
     Returns:
         f, its derivative, and what function gives besides.
     """
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's formulas, when first asked for, load by torch.jit
         return torch.func.jvp(function, (x, t), (dx, dt), has_aux=True)  # type: ignore[return-value]
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """Without what training may wrap around it (many processes, compiled code), through which no such derivative goes."""
+    """Without what training may wrap around it, such as compiled code: no such derivative goes through that."""
     for wrapping in ("module", "_orig_mod"):
         network = cast(nn.Module, getattr(network, wrapping, network))
     return network
