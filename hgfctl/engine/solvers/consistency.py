@@ -12,7 +12,7 @@ from torch import Tensor
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.flow import as_times
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.hvp import HVP, SIGMA_SEEN
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers import GRIDS
 from hgfctl.engine.solvers.sampling import Sampler
@@ -23,8 +23,8 @@ from hgfctl.errors import RequestError
 class ConsistencySampler(Sampler):
     """x <- f(x, t), and x <- a(s) x + b(s) z, z ~ N(0, I), to the next time s; the last f is the sample.
 
-    f is the denoiser read from V, which a consistency model has made the end of the way (`losses.consistency`). One
-    step is DDIM's single step.
+    f is the denoiser read from V, which a consistency model has made the end of the way (`losses.consistency`); a step
+    is DDIM's to t = 0.
 
     Args:
         shape, classes: see `Sampler`.
@@ -51,6 +51,12 @@ class ConsistencySampler(Sampler):
     def nfe(self) -> int:
         return self.budget
 
+    @property
+    def times(self) -> Tensor:
+        """(nfe + 1,), down to 0 from the highest noise level that the network can tell; beyond it f is not consistent."""
+        highest = self.hvp.flow.time(torch.tensor(SIGMA_SEEN[1], dtype=torch.float64))
+        return GRIDS[self.grid](self.hvp.flow, self.budget).clamp(max=highest)
+
     @torch.no_grad()
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
         flow = self.hvp.flow
@@ -61,7 +67,7 @@ class ConsistencySampler(Sampler):
         normal = self.noise(seeds, "consistency", device)
         start = torch.cat([flow.prior.sample((1, *self.shape), generator(seed, "prior")) for seed in seeds.tolist()])
         x = start.float().to(device) if device.type == "mps" else start.to(device)
-        times = as_times(GRIDS[self.grid](flow, self.budget), x)
+        times = as_times(self.times, x)
         yield x
         for i, t in enumerate(times[:-1]):
             if i:
