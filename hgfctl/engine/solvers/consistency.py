@@ -53,7 +53,7 @@ class ConsistencySampler(Sampler):
 
     @property
     def times(self) -> Tensor:
-        """(nfe + 1,), down to 0 from the highest noise level that the network can tell; beyond it f is not consistent."""
+        """(nfe + 1,), down to 0 from the highest noise level that a network can tell; beyond it f is inconsistent."""
         highest = self.hvp.flow.time(torch.tensor(SIGMA_SEEN[1], dtype=torch.float64))
         return GRIDS[self.grid](self.hvp.flow, self.budget).clamp(max=highest)
 
