@@ -17,12 +17,10 @@ from pathlib import Path
 import torch
 from sklearn.svm import SVC
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.assembly import sampler_of, trained
 from hgfctl.engine.data.digits import digits, to_pixels
 from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.runs import checkpoint_file
 
 
@@ -45,8 +43,9 @@ def main() -> None:
     for run in arguments.runs:
         model = trained(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
-            schedule = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid)
-            sampler = FlowSampler(model.shape, model.classes, model.hvp, schedule)
+            sampler = sampler_of(
+                model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler, arguments.grid
+            )
             rows = []
             for seed in arguments.seeds:
                 seeds = torch.arange(seed, seed + arguments.num)
@@ -54,11 +53,9 @@ def main() -> None:
                 asked = sampler.labels(seeds)
                 rows.append((judge.score(pixels, asked), frechet_distance(statistics(pixels), target)))
             label, frechet = torch.tensor(rows, dtype=torch.float64).T
-            method = f"{schedule.solver.name}, {schedule.grid}"
+            method = f"{sampler.method}, {sampler.grid}"
             ratio = float(frechet.mean()) / reference
-            print(
-                f"{run.name:28} {schedule.nfe:3} {method:24} {_spread(label, 3):14} {_spread(frechet):14} {ratio:.2f}"
-            )
+            print(f"{run.name:28} {sampler.nfe:3} {method:24} {_spread(label, 3):14} {_spread(frechet):14} {ratio:.2f}")
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:
