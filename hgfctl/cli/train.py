@@ -116,7 +116,7 @@ def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", j
     lines = [resolved.to_yaml().rstrip(), "---"]
     lines.append(f"items        {tuple(data.shape)}, {data.classes or 'no'} classes")
     lines.append(f"parameters   {taken.parameters:,}")
-    lines.append(f"work         {_flops(taken.flops)} an item forward, about {_flops(3 * taken.flops)} in training")
+    lines.append(f"work         {_flops(taken.flops)} an item forward, {_flops(taken.training_flops)} in training")
     lines.append(f"steps        {train.steps:,} of {train.batch} items, {train.images:,} in all")
     lines.append(f"time         {_duration(train.images / pace)} on {_name(place)}: {pace:,.3g} items/s")
     lines.append(f"             ({taken.measured}; {train.precision})")
