@@ -195,15 +195,15 @@ def test_a_batch_is_the_sum_of_its_shares() -> None:
 
 @pytest.mark.parametrize("velocity", ["teacher", "sample"])
 def test_a_small_network_learns_where_the_way_ends(velocity: str) -> None:
-    """From the regression's optimum, whose one step is the mean of all ends: x_T is carried to the true end within 0.06
-    (distillation) and 0.12 (samples) of the data's sd; the mean is 0.9 off.
+    """x_T is carried to its true end within 0.06 (distillation) and 0.15 (samples) of the data's sd, root mean square;
+    the mean of all ends, which is where one step along the exact HVP leads, is 0.9 off.
     """
     flow = Oscillation(sd=SD)
     torch.manual_seed(0)
     hvp = HVP(MLP((2,), 0, width=48, blocks=1), flow)
-    loss = Consistency(LogNormalTimes(sd=1.6), teacher=Exact(flow), velocity=velocity)  # type: ignore[arg-type]
+    loss = Consistency(LogNormalTimes(), teacher=Exact(flow), velocity=velocity)  # type: ignore[arg-type]
     adam = torch.optim.Adam(hvp.parameters())
-    steps = 700
+    steps = 450
     for step in range(steps):
         for group in adam.param_groups:
             group["lr"] = 4e-3 * (1 - step / steps)
@@ -212,12 +212,12 @@ def test_a_small_network_learns_where_the_way_ends(velocity: str) -> None:
         loss(hvp, x0, None, generator("loss", step)).mean().backward()
         adam.step()
     x = SD * torch.randn(2000, 2, generator=generator("x_T"))
-    t = torch.tensor(flow.T, dtype=torch.float64)
+    t = flow.time(torch.tensor(80.0, dtype=torch.float64))
     truth = MEAN + VARIANCES.sqrt() / SD * x
     with torch.no_grad():
         error = (denoiser_from_hvp(flow, x, t, hvp(x, t)) - truth).square().mean().sqrt() / SD
     assert float((MEAN - truth).square().mean().sqrt()) / SD > 0.85
-    assert float(error) < {"teacher": 0.06, "sample": 0.12}[velocity]
+    assert float(error) < {"teacher": 0.06, "sample": 0.15}[velocity]
 
 
 class Dropping(nn.Module):
