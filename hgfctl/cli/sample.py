@@ -32,10 +32,13 @@ def sample(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim, dpm++2m; hmc, langevin for scores."),
+        typer.Option(
+            help="auto, euler, heun, rk4, ab2, ab3, ab4, ddim, dpm++2m, consistency; hmc, langevin for scores."
+        ),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
+        str | None,
+        typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, square-root, rho, log-snr or sigmoid."),
     ] = None,
     out: Annotated[
         Path | None,

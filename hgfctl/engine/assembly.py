@@ -112,6 +112,8 @@ def experiment(
     data = data or data_of(config)
     if init is not None:
         config = adopted(config, init.config, init.path, init.shape, init.classes, data)
+    elif config.init is not None:
+        raise RequestError(f"preset {config.preset}: init is for `hgfctl train`; leave it out")
     if config.augment and len(data.shape) != 3:
         raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
     scaled = "flow" if config.model.name == "hvp" else "model"
@@ -173,6 +175,8 @@ def with_defaults(config: Config) -> Config:
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
     sample_every = config.train.sample_every or save_every
     train = config.train.model_copy(update={"save_every": save_every, "sample_every": sample_every})
+    if config.loss.name == "consistency" and config.sample.sampler == "auto":
+        config = config.model_copy(update={"sample": config.sample.model_copy(update={"sampler": "consistency"})})
     return config.model_copy(update={"train": train})
 
 
