@@ -73,11 +73,24 @@ def load(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
 def description(path: Path) -> dict[str, Any]:
     """The description alone, read without the tensors and without checking them; empty for a damaged file."""
     try:
+        return json.loads(_told(path)[CHECKSUM:])
+    except ValueError:
+        return {}
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 that a file gives for its content, read without checking it; empty for a damaged file or none."""
+    return _told(path)[:CHECKSUM]
+
+
+def _told(path: Path) -> str:
+    """Checksum and description of a file, read without the tensors; empty where there are none."""
+    try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            return json.loads(json.loads(file.read(length))["__metadata__"]["hgfctl"][CHECKSUM:])
+            return str(json.loads(file.read(length))["__metadata__"]["hgfctl"])
     except (OSError, ValueError, KeyError, struct.error, MemoryError, OverflowError):
-        return {}
+        return ""
 
 
 def checksum(path: Path) -> str:

@@ -150,6 +150,15 @@ class SampleSection(_Section):
         return self
 
 
+class InitSection(_Section):
+    """The checkpoint that training starts from, and that a loss with a teacher learns from; `train --init` sets it."""
+
+    path: str
+    """A file or a run folder. A run keeps a copy, init.safetensors."""
+    checksum: str | None = None
+    """The file's own SHA-256, written down when training starts."""
+
+
 class Config(_Section):
     """A whole experiment: data -> flow -> network -> loss -> training -> sampling."""
 
@@ -163,6 +172,7 @@ class Config(_Section):
     network: Component
     loss: Component = Component(name="hvp")
     times: Component = Component(name="log-normal")
+    init: InitSection | None = None
     train: TrainSection
     sample: SampleSection = SampleSection()
 

@@ -5,6 +5,7 @@ log.jsonl                               one JSON object a line
 checkpoints/step-00001000.safetensors   EMA weights: all that sampling needs
 state/step-00001000.safetensors         what resuming needs besides; the newest are kept
 emas/step-00001000.safetensors          snapshots of power-function averages, where there are any
+init.safetensors                        a copy of the checkpoint that training started from, where it did
 samples/
 """
 
@@ -56,6 +57,10 @@ class Run:
     @property
     def config(self) -> Path:
         return self.folder / "config.yaml"
+
+    @property
+    def init(self) -> Path:
+        return self.folder / "init.safetensors"
 
     @property
     def log(self) -> Path:

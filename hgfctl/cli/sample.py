@@ -34,7 +34,7 @@ def sample(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help=f"auto, {', '.join(SOLVERS)}; hmc, langevin for scores."),
+        typer.Option(help=f"auto, {', '.join(SOLVERS)}; consistency; hmc, langevin for scores."),
     ] = None,
     grid: Annotated[
         str | None,

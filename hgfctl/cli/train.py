@@ -12,7 +12,7 @@ from hgfctl.processes import launched
 if TYPE_CHECKING:
     import torch
 
-    from hgfctl.engine.assembly import Experiment
+    from hgfctl.engine.assembly import Experiment, Trained
     from hgfctl.presets import Config
 
 
@@ -21,6 +21,7 @@ def train(
         str | None,
         typer.Option(help="A name that `hgfctl presets` lists, or a YAML file. Needed unless --resume names a run."),
     ] = None,
+    init: training.Init = None,
     data: training.Data = None,
     settings: training.Settings = None,
     resume: training.Resume = None,
@@ -48,42 +49,48 @@ def train(
     from hgfctl.engine.ranks import joined
 
     if gpus and not launched() and not dry_run:
-        distributed.launch(gpus, device)
+        instead = {"-": str(console.argument_path("-"))} if init == "-" else None
+        distributed.launch(gpus, device, instead)
         return
     with joined(console.device(device)) as ranks:
         run = training.run_to_resume(resume, preset, runs, ranks)
         config = training.resolved(run, preset, data, settings or [], skip_bad, force)
         if config.model.name != "hvp":
             raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
+        config, start = training.starting_point(config, run, init, ranks.device)
         if dry_run:
-            _dry_run(config, ranks.device, json)
+            _dry_run(config, start, ranks.device, json)
             return
-        parts = experiment(config, ranks.device)
+        parts = experiment(config, ranks.device, init=start)
         training.tell_skipped(parts.data)
         session = training.trained_session(parts, run, runs, resume is not None, ranks)
         console.result(session.run.folder, training.facts(session, ranks.device), json)
 
 
-def _dry_run(config: "Config", place: "torch.device", json: bool) -> None:
-    """A few real steps, on stand-in images where the data are missing, to say what the whole training will take."""
-    from hgfctl.engine.assembly import experiment, stand_in
+def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", json: bool) -> None:
+    """A few real steps, on stand-in images where the data are missing, to say what the whole training will take; a
+    teacher that is missing has a stand-in, too.
+    """
+    from hgfctl.engine.assembly import data_of, experiment, stand_in, stand_in_teacher
     from hgfctl.engine.training.estimate import estimate
 
     train = config.train
     missing = None
     try:
-        parts = experiment(config, place)
+        data = data_of(config)
     except RequestError as error:
         placeholder = stand_in(config)
         if placeholder is None:
             raise
-        missing = str(error)
-        parts = experiment(config, place, placeholder)
-    data, resolved = parts.data, parts.config
+        missing, data = str(error), placeholder
+    if start is None and config.loss.name == "consistency" and config.loss.options.get("velocity") != "sample":
+        start = stand_in_teacher(config, data, place)
+        console.note("measured with an untrained teacher, for none was named (--init CKPT)")
+    resolved = experiment(config, place, data, start).config
 
     def build(batch: int) -> "Experiment":
         smaller = resolved.train.model_copy(update={"batch": batch, "accumulate": 1})
-        return experiment(resolved.model_copy(update={"train": smaller}), place, data)
+        return experiment(resolved.model_copy(update={"train": smaller}), place, data, start)
 
     with console.working("measuring a few steps"):
         taken = estimate(build, train.batch, place)
@@ -109,7 +116,7 @@ def _dry_run(config: "Config", place: "torch.device", json: bool) -> None:
     lines = [resolved.to_yaml().rstrip(), "---"]
     lines.append(f"items        {tuple(data.shape)}, {data.classes or 'no'} classes")
     lines.append(f"parameters   {taken.parameters:,}")
-    lines.append(f"work         {_flops(taken.flops)} an item forward, about {_flops(3 * taken.flops)} in training")
+    lines.append(f"work         {_flops(taken.flops)} an item forward, {_flops(taken.training_flops)} in training")
     lines.append(f"steps        {train.steps:,} of {train.batch} items, {train.images:,} in all")
     lines.append(f"time         {_duration(train.images / pace)} on {_name(place)}: {pace:,.3g} items/s")
     lines.append(f"             ({taken.measured}; {train.precision})")

@@ -1,5 +1,6 @@
 """What `train` and `score-match` share: which run, which configuration, and the training itself as it is watched."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from hgfctl.errors import RequestError
 if TYPE_CHECKING:
     import torch
 
-    from hgfctl.engine.assembly import Experiment
+    from hgfctl.engine.assembly import Experiment, Trained
     from hgfctl.engine.ranks import Ranks
     from hgfctl.engine.training.session import Session
     from hgfctl.presets import Config
@@ -31,6 +32,13 @@ Resume = Annotated[
     str | None,
     typer.Option(
         metavar="auto|RUN", help="Go on with a run folder; auto: the preset's newest, or a new one when there is none."
+    ),
+]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CKPT",
+        help="Start from the weights of this checkpoint or run; loss 'consistency' distils it. - reads it from stdin.",
     ),
 ]
 Force = Annotated[
@@ -121,6 +129,59 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def starting_point(
+    config: "Config", run: "Run | None", init: str | None, place: "torch.device"
+) -> "tuple[Config, Trained | None]":
+    """The checkpoint that training starts from, if any, and the configuration that says so.
+
+    A run that is resumed has its own copy; --init may name the same checkpoint again.
+
+    Raises:
+        RequestError: there is none, or another one than the run started from.
+    """
+    from hgfctl import checkpoints
+    from hgfctl.engine.assembly import trained
+    from hgfctl.presets import InitSection
+    from hgfctl.runs import checkpoint_file
+
+    if run is not None:
+        file = _kept_init(run, config, init)
+        return config, None if file is None else trained(file, place)
+    named = init or (config.init.path if config.init else None)
+    if named is None:
+        return config, None
+    file = checkpoint_file(console.argument_path(named))
+    section = InitSection(path=str(file), checksum=checkpoints.checksum(file))
+    if config.init and config.init.checksum not in (None, section.checksum) and init is None:
+        raise RequestError(f"{file} is not the checkpoint that init.checksum names; leave that out to take it")
+    return config.model_copy(update={"init": section}), trained(file, place)
+
+
+def _kept_init(run: "Run", config: "Config", init: str | None) -> Path | None:
+    """The copy that a run keeps of what it started from; the checkpoint itself where the copy is gone."""
+    from hgfctl import checkpoints
+    from hgfctl.runs import checkpoint_file
+
+    section = config.init
+    if section is None:
+        if init is not None:
+            raise RequestError(f"{run.folder} is being resumed, and did not start from a checkpoint; leave out --init")
+        return None
+    if init is not None:
+        named = console.argument_path(init)
+        if named.exists() and checkpoints.checksum(checkpoint_file(named)) != section.checksum:
+            raise RequestError(
+                f"{run.folder} is being resumed, and started from {section.path}, not from {init}; leave out --init"
+            )
+    for file in (run.init, Path(section.path)):
+        if checkpoints.checksum(file) == section.checksum:
+            return file
+    raise RequestError(
+        f"{run.folder} cannot be resumed without what it started from: {run.init} is missing or damaged, and so is\n"
+        f"{section.path}; put the checkpoint with SHA-256 {section.checksum} at either place"
+    )
 
 
 def with_data(config: "Config", data: str | None, settings: list[str], command: str) -> "Config":
@@ -221,6 +282,7 @@ def trained_session(
     Raises:
         HgfctlError: it cannot be resumed, or fails.
     """
+    from hgfctl.atomic import replacing
     from hgfctl.engine.training.board import writer
     from hgfctl.engine.training.session import Session
     from hgfctl.engine.training.trainer import Trainer
@@ -241,6 +303,9 @@ def trained_session(
     elif run.checkpoints():
         raise RequestError(f"{run.folder} has checkpoints but no whole training state to resume from; train anew")
     if ranks.first:
+        if parts.init and parts.init.path != run.init:
+            with replacing(run.init) as partial:
+                shutil.copyfile(parts.init.path, partial)
         session.write_config()
     follow(session)
     return session

@@ -94,7 +94,8 @@ def trajectories(
 
     sampler, folder, stem = _sampler(console.argument_path(source), nfe, device)
     if not isinstance(sampler, FlowSampler):
-        raise RequestError("trajectories are drawn for flows, and this is a score")
+        what = "jumps" if sampler.method == "consistency" else "is a score"
+        raise RequestError(f"trajectories are drawn for flows, and this {what}")
     if sampler.shape != (2,):
         raise RequestError(
             f"trajectories are drawn for flows in the plane, and this one has items of shape {sampler.shape}"

@@ -15,6 +15,8 @@ from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.initial import adopted
 from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
 from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.models import MODELS, NETWORKS
@@ -24,6 +26,7 @@ from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hv
 from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers import optimized
+from hgfctl.engine.solvers.consistency import ConsistencySampler
 from hgfctl.engine.solvers.hmc import HMCSampler
 from hgfctl.engine.solvers.langevin import LangevinSampler
 from hgfctl.engine.solvers.optimized import OptimizedGrid
@@ -45,12 +48,14 @@ class Experiment:
         data: where x0 comes from.
         model: freshly initialised from the seed.
         loss: what is minimised; where it is a module, with weights of its own.
+        init: the checkpoint that the model starts from, if it does.
     """
 
     config: Config
     data: DataSet
     model: Model
     loss: Loss
+    init: "Trained | None" = None
 
 
 @dataclass(frozen=True)
@@ -117,18 +122,25 @@ class Trained:
         return score_field(self.model, sigma)
 
 
-def experiment(config: Config, device: torch.device, data: DataSet | None = None) -> Experiment:
+def experiment(
+    config: Config, device: torch.device, data: DataSet | None = None, init: Trained | None = None
+) -> Experiment:
     """Builds what a configuration names.
 
     Args:
         config: of an experiment.
         device: where the model is to be.
         data: to take in place of those that the configuration names.
+        init: a checkpoint to start from; a loss that has a teacher learns from it.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
     """
     data = data or data_of(config)
+    if init is not None:
+        config = adopted(config, init.config, init.path, init.shape, init.classes, data)
+    elif config.init is not None:
+        raise RequestError(f"preset {config.preset}: init is for `hgfctl train`; leave it out")
     if config.augment and len(data.shape) != 3:
         raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
     scaled = "flow" if config.model.name == "hvp" else "model"
@@ -138,8 +150,13 @@ def experiment(config: Config, device: torch.device, data: DataSet | None = None
     config = with_defaults(config)
     torch.manual_seed(config.train.seed)
     model = _model(config, data.shape, data.classes).to(device)
-    loss = _loss(config, data)
-    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss)
+    teacher = None
+    if init is not None:
+        assert isinstance(model, HVP)
+        model.network.load_state_dict(init.model.network.state_dict())
+        teacher = HVP(init.model.network, model.flow).eval()
+    loss = _loss(config, data, teacher)
+    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init)
 
 
 def score_field(model: Model, sigma: float | None = None) -> Field:
@@ -185,6 +202,8 @@ def with_defaults(config: Config) -> Config:
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
     sample_every = config.train.sample_every or save_every
     train = config.train.model_copy(update={"save_every": save_every, "sample_every": sample_every})
+    if config.loss.name == "consistency" and config.sample.sampler == "auto":
+        config = config.model_copy(update={"sample": config.sample.model_copy(update={"sampler": "consistency"})})
     return config.model_copy(update={"train": train})
 
 
@@ -224,6 +243,8 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(TRAINS[config.model.name])} would"
         )
+    if config.loss.name == "consistency" and config.flow and not issubclass(FLOWS[config.flow.name], LinearFlow):
+        raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
         if not LOSSES.asks_for(config.loss.name, "augment"):
             raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
@@ -265,6 +286,14 @@ def stand_in(config: Config) -> DataSet | None:
     return Items(x, torch.arange(64) % classes if classes else None)
 
 
+def stand_in_teacher(config: Config, data: DataSet, device: torch.device) -> Trained:
+    """What a checkpoint would hold before any training; for dry runs."""
+    plain = config.model_copy(update={"loss": Component(name="hvp"), "init": None})
+    parts = experiment(plain, device, data)
+    model = parts.model.eval().requires_grad_(False)
+    return Trained(Path("a teacher"), parts.config, model, data.shape, data.classes, step=0, images=0)
+
+
 def sampler_of(
     model: Model,
     shape: tuple[int, ...],
@@ -290,9 +319,15 @@ def sampler_of(
         RequestError: an unknown or unfit method or grid, or too small a budget.
     """
     nfe, sampler, grid = nfe or default.nfe, sampler or default.sampler, grid or default.grid
+    if sampler == "auto" and default.sampler == "consistency":
+        sampler = default.sampler
     own = {HVP: "", Score: "hmc", NoisedScore: "langevin"}[type(model)]
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
+    if sampler == "consistency" and isinstance(model, HVP):
+        if guidance is not None:
+            raise RequestError("--guidance is for solvers of flows, such as --sampler ab4; consistency takes none")
+        return ConsistencySampler(shape, classes, model, nfe, **({} if grid == "auto" else {"grid": grid}))
     if isinstance(model, HVP):
         return FlowSampler(shape, classes, *_planned(model, guidance, nfe, sampler, grid, shape, default, searched))
     if isinstance(model, Score) and sampler not in ("auto", own):
@@ -377,7 +412,7 @@ def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Mo
     return network
 
 
-def _loss(config: Config, data: DataSet) -> Loss:
+def _loss(config: Config, data: DataSet, teacher: HVP | None) -> Loss:
     density = known_density(data)
     if config.loss.name == "esm" and density is None:
         raise RequestError(f"loss 'esm' needs the true score, and that of data '{config.data.name}' is not known")
@@ -389,6 +424,7 @@ def _loss(config: Config, data: DataSet) -> Loss:
         critic=fresh_network(config, data.shape, data.classes) if LOSSES.asks_for(config.loss.name, "critic") else None,
         sd=config.model.options.get("sd"),
         density=density,
+        teacher=teacher,
     )
     return loss
 
@@ -405,6 +441,6 @@ _REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
     "model": (MODELS, ("network", "flow")),
     "flow": (FLOWS, ()),
     "network": (NETWORKS, ("shape", "classes", "augment_dim")),
-    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density")),
+    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density", "teacher")),
     "times": (TIMES, ()),
 }

@@ -11,6 +11,7 @@ LOSSES = Registry(
     "loss",
     {
         "hvp": "hgfctl.engine.losses.hvp_regression:HVPRegression",
+        "consistency": "hgfctl.engine.losses.consistency:Consistency",
         "hsm": "hgfctl.engine.losses.hamiltonian:HSMMinMax",
         "hsm-galerkin": "hgfctl.engine.losses.hamiltonian:HSMGalerkin",
         "dsm": "hgfctl.engine.losses.score_matching:DSM",
@@ -25,7 +26,7 @@ LOSSES = Registry(
 )
 
 TRAINS = {
-    "hvp": ("hvp",),
+    "hvp": ("hvp", "consistency"),
     "score": ("hsm", "hsm-galerkin", "dsm", "dsm-antithetic", "ssm", "ssm-vr", "ism", "esm"),
     "noised-score": ("denoising-hsm", "denoising-dsm"),
 }

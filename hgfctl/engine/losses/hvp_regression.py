@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from hgfctl.engine.data.augmentation import Augmentation, Augmented
-from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.losses.loss import Share
+from hgfctl.engine.losses.states import draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.randomness import normal
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,6 @@ class HVPRegression:
 
     def on_share(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
         """The same for a share of a batch: times are stratified over all of it."""
-        count = len(x0)
-        t = as_times(share.of(self.times(share.total, hvp.flow, rng), count), x0)
-        z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
-        x0, augmented = self._augmented(x0, rng, share)
-        x, v = hvp.flow.state(x0, z, t)
+        x, v, t, augmented = draw_states(hvp.flow, self.times, self.augment, x0, rng, share)
         predicted, wanted = hvp.target(x, v, t, labels, augmented)
         return (predicted - wanted).square().flatten(1).mean(1)
-
-    def _augmented(self, x0: Tensor, rng: Generator, share: Share) -> Augmented:
-        if self.augment is None:
-            return Augmented(x0, None)
-        return self.augment.apply(x0, share.of(self.augment.draw(share.total, rng), len(x0)))

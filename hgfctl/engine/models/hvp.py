@@ -33,11 +33,14 @@ class HVP(nn.Module):
         self.network = network
         self.flow = flow
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """V(x, t): x (B, *D), t () or (B,), labels (B,) or None -> (B, *D) in the type of x."""
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
+        """V(x, t): x (B, *D), t () or (B,), labels (B,) or None -> (B, *D) in the type of x.
+
+        augmented: see `target`.
+        """
         c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
         centred = x - self.flow.centre
-        return c_skip * centred + c_out * self._network(c_in * centred, t, labels).to(x.dtype)
+        return c_skip * centred + c_out * self._network(c_in * centred, t, labels, augmented).to(x.dtype)
 
     def target(
         self, x: Tensor, v: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None

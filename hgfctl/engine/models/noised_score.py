@@ -76,7 +76,8 @@ class ScoreHVP(HVP):
         super().__init__(score.network, Diffusion(score.sd, score.sigma_max))
         self.score = score
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
+        assert augmented is None
         sigma = t.clamp_min(self.score.sigma_min)
         return -over(t, x).to(x.dtype) * self.score(x, sigma, labels)
 

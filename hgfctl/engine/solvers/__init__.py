@@ -42,6 +42,7 @@ GRIDS = Registry(
         "cosine": "hgfctl.engine.solvers.grids:cosine",
         "trimmed-cosine": "hgfctl.engine.solvers.grids:trimmed_cosine",
         "power": "hgfctl.engine.solvers.grids:power",
+        "square-root": "hgfctl.engine.solvers.grids:square_root",
         "quadratic": "hgfctl.engine.solvers.grids:quadratic",
         "rho": "hgfctl.engine.solvers.grids:rho",
         "sigmoid": "hgfctl.engine.solvers.grids:sigmoid",

@@ -78,6 +78,14 @@ def quadratic(flow: Flow, steps: int) -> Tensor:
     return power(flow, steps)
 
 
+def square_root(flow: Flow, steps: int) -> Tensor:
+    """theta_i = theta_T sqrt(1 - i/N), theta = atan(sigma/sd): dense at the noise, where a consistency model decides.
+
+    Two steps meet at theta = 1.11, sigma = 2.0 sd (Lu and Song 2024, arXiv 2410.11081, take 1.1).
+    """
+    return from_angles(flow, (1 - _fractions(steps)).sqrt())
+
+
 def rho(flow: Flow, steps: int, rho: float = 7.0) -> Tensor:
     """sigma_i^(1/rho) evenly spaced (Karras et al. 2022, eq. 5), then 0."""
     return _from_sigma(flow, steps, SIGMA_MIN, lambda sigma: sigma ** (1 / rho), lambda root: root**rho)

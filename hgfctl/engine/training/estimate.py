@@ -26,7 +26,8 @@ class Estimate:
 
     Args:
         parameters: of the model.
-        flops: multiplications and additions of the network's forward pass for one item.
+        flops: multiplications and additions of the loss for one item: of the network's forward pass, or of several.
+        training_flops: of the loss and its gradient.
         fixed_bytes: of weights, gradients, Adam's moments and averages.
         bytes_per_item: kept for the backward pass, for each item of a batch (or part of one).
         seconds_per_step: of a whole batch.
@@ -36,6 +37,7 @@ class Estimate:
 
     parameters: int
     flops: int
+    training_flops: int
     fixed_bytes: int
     bytes_per_item: int
     seconds_per_step: float
@@ -57,7 +59,7 @@ def estimate(build: Callable[[int], Experiment], wanted: int, device: torch.devi
     """
     parts = build(1)
     train = parts.config.train
-    flops, kept = _one_item(parts, device)
+    flops, training_flops, kept = _one_item(parts, device)
     trainer, batch = Trainer(parts), 1
     pace = _seconds(trainer)
     while 2 * batch <= wanted and 2 * pace < PATIENCE:
@@ -69,10 +71,11 @@ def estimate(build: Callable[[int], Experiment], wanted: int, device: torch.devi
             pace = _seconds(trainer)
             break
     parameters = parameter_count(trainer.model)
-    copies = 5 + len(train.power_emas)  # weights, gradients, two moments, averages
+    copies = 5 + len(train.power_emas) + bool(parts.init)  # weights, gradients, two moments, averages, teacher
     return Estimate(
         parameters=parameters,
         flops=flops,
+        training_flops=training_flops,
         fixed_bytes=parameters * FLOAT32 * copies,
         bytes_per_item=kept,
         seconds_per_step=pace * wanted / batch,
@@ -92,8 +95,8 @@ def _seconds(trainer: Trainer) -> float:
     return sorted(taken)[len(taken) // 2]
 
 
-def _one_item(parts: Experiment, device: torch.device) -> tuple[int, int]:
-    """Flops of a forward pass for one item, and bytes that it keeps for the backward pass."""
+def _one_item(parts: Experiment, device: torch.device) -> tuple[int, int, int]:
+    """Flops of the loss of one item, those with its gradient, and bytes that are kept for the backward pass."""
     from torch.utils.flop_counter import FlopCounterMode
 
     train, model = parts.config.train, parts.model.train()
@@ -113,5 +116,7 @@ def _one_item(parts: Experiment, device: torch.device) -> tuple[int, int]:
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         precision.region(train.precision, device),
     ):
-        parts.loss(model, x0, labels, generator(0, "estimate")).mean()
-    return counter.get_total_flops(), sum(kept.values())
+        loss = parts.loss(model, x0, labels, generator(0, "estimate")).mean()
+        forward = counter.get_total_flops()
+        loss.backward()
+    return forward, counter.get_total_flops(), sum(kept.values())

@@ -66,7 +66,9 @@ class Trainer:
         train = experiment.config.train
         self._part = _part(train.batch, self.ranks.world, train.accumulate)
         if self.ranks.world > 1 and not isinstance(experiment.loss, Shared):
-            raise RequestError(f"loss '{experiment.config.loss.name}' is for one process; only 'hvp' is shared by many")
+            raise RequestError(
+                f"loss '{experiment.config.loss.name}' is for one process; 'hvp' and 'consistency' are shared by many"
+            )
         self._powers = [
             (power_ema.power(s), {name: p.detach().clone() for name, p in network.named_parameters()})
             for s in train.power_emas

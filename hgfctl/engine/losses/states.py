@@ -1,0 +1,47 @@
+"""What losses of flows look at: states of a batch at random times, drawn alike however the batch is shared out."""
+
+from typing import NamedTuple
+
+from torch import Generator, Tensor
+
+from hgfctl.engine.data.augmentation import Augmentation, Augmented
+from hgfctl.engine.flows.flow import Flow, as_times
+from hgfctl.engine.losses.loss import Share
+from hgfctl.engine.losses.times import Times
+from hgfctl.engine.randomness import normal
+
+
+class States(NamedTuple):
+    """Positions x and velocities v (B, *D) at times t (B,), and how the data were augmented: (B, numbers) or None."""
+
+    x: Tensor
+    v: Tensor
+    t: Tensor
+    augmented: Tensor | None
+
+
+def draw_states(
+    flow: Flow, times: Times, augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share
+) -> States:
+    """(x_t, v_t) from data x0 (B, *D), a share of a batch: times are stratified over all of it.
+
+    Args:
+        flow: along which.
+        times: law of t.
+        augment: changes the data at random; None to leave them as they are.
+        x0: the data.
+        rng: the whole batch's, on the CPU.
+        share: which items of the batch x0 are.
+    """
+    count = len(x0)
+    t = as_times(share.of(times(share.total, flow, rng), count), x0)
+    z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
+    x0, augmented = _augmented(augment, x0, rng, share)
+    x, v = flow.state(x0, z, t)
+    return States(x, v, t, augmented)
+
+
+def _augmented(augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share) -> Augmented:
+    if augment is None:
+        return Augmented(x0, None)
+    return augment.apply(x0, share.of(augment.draw(share.total, rng), len(x0)))
