@@ -1,8 +1,8 @@
 """Dormand and Prince's embedded pair of orders 5 and 4, with steps that each item of a batch chooses for itself.
 
 k_i = f(y + h sum_j a_ij k_j, t + c_i h); the step is of order 5, h sum_i e_i k_i estimates its error, and a step is
-accepted when |error| <= atol + rtol |y| (Hairer, Nørsett, Wanner 1993, sections II.4 and II.5). The last slope of a step
-is the first one of the next: six evaluations a step. An item's result does not depend on the batch it is in.
+accepted when |error| <= atol + rtol |y| (Hairer, Nørsett, Wanner 1993, sections II.4 and II.5). The last slope of one
+step is the first one of the next: six evaluations a step. An item's result does not depend on the batch it is in.
 """
 
 from collections.abc import Callable, Sequence
