@@ -66,9 +66,7 @@ def likelihood(
     Prints the mean over the items and its standard error; a budget, or a solver that keeps a tolerance.
     """
     from hgfctl.engine.assembly import trained
-    from hgfctl.engine.data.dataset import DataSet
     from hgfctl.engine.evaluation import likelihoods as engine
-    from hgfctl.engine.evaluation.sources import opened
     from hgfctl.engine.precision import prepared, region
     from hgfctl.runs import checkpoint_file
 
@@ -79,14 +77,7 @@ def likelihood(
     path = checkpoint_file(console.argument_path(checkpoint))
     place = console.device(device)
     model = trained(path, place)
-    if data is None:
-        source, name = engine.default_data(model, split)
-    else:
-        named = opened(data, place, "none", split)
-        if not isinstance(named, DataSet):
-            raise RequestError(f"{data} is no data set; images, an .npz or .npy, a data set's or a preset's name are")
-        source, name = named, data
-    engine.check_fit(model, source, name)
+    source, name = engine.named_data(model, data, split, place)
     request = engine.Request(trace, probes, nfe, sampler, grid, rtol, atol, dequantise, seed)
     dim = math.prod(model.shape)
     method = request.method(model.hvp, dim)

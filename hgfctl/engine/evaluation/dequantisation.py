@@ -8,7 +8,7 @@ rounding does when images are written. With u ~ q in the cell (Theis et al. 2016
     uniform    q uniform in the cell: log q = -d log(step)
     normal     q = N(0, sigma^2) truncated to the cell, sigma = step/6 (Zheng et al. 2023, arXiv 2305.03935). Then
                a (x0 + u) is what the flow makes of x0 at the time where its clock reads sigma, and p is the density of
-               x_t / a there: log p = log p_t(x_t) + d log a. A model that was trained on images as they are has seen such.
+               x_t / a there: log p = log p_t(x_t) + d log a. A model trained on images as they are has seen such.
 """
 
 import math

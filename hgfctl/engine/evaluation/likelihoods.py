@@ -13,14 +13,13 @@ from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import Batch, DataSet, Finite
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.evaluation.dequantisation import Dequantisation, dequantised
-from hgfctl.engine.evaluation.sources import data_behind
-from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.evaluation.sources import data_behind, opened
 from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers.divergence import ExactTrace, Hutchinson, Trace, rademacher
 from hgfctl.engine.solvers.likelihood import log_likelihood
-from hgfctl.engine.solvers.transport import Adaptive, ItemVelocity, Method, budgeted
+from hgfctl.engine.solvers.transport import Method, chosen, velocity_of
 from hgfctl.errors import HgfctlError, RequestError
 
 DRAWN = 1_000
@@ -67,11 +66,10 @@ class Request:
         Raises:
             RequestError: it is unknown, or the budget is below one step.
         """
-        if self.nfe is None:
-            return Adaptive(self.rtol, self.atol)
         passes = 1 + self.backward_passes(dim)
+        evaluations = None if self.nfe is None else self.nfe // passes
         try:
-            return budgeted(hvp.flow, self.nfe // passes, self.sampler, self.grid)
+            return chosen(hvp.flow, evaluations, self.sampler, self.grid, self.rtol, self.atol)
         except RequestError as error:
             raise RequestError(f"--nfe {self.nfe} ({passes} passes an evaluation): {error}") from None
 
@@ -100,18 +98,25 @@ def joined(parts: list[Likelihoods]) -> Likelihoods:
     return Likelihoods(*(None if column[0] is None else torch.cat(column) for column in columns))  # type: ignore[arg-type]
 
 
-def default_data(model: Trained, split: str | None = None) -> tuple[DataSet, str]:
-    """The model's own held-out data, if they have a split of that kind; else what it was trained on. And which.
+def named_data(model: Trained, data: str | None, split: str | None, device: torch.device) -> tuple[DataSet, str]:
+    """The data that a user names, and what to call them; the model's own held-out data when None, if they have a split
+    of that kind, else what it was trained on.
 
     Raises:
-        RequestError: see `data_behind`.
+        RequestError: there are none, or the model cannot judge them.
     """
-    name = model.config.data.name
-    if split is None and DATA.asks_for(name, "split"):
-        known = get_args(get_type_hints(DATA[name])["split"])
+    if data is not None:
+        named = opened(data, device, "none", split)
+        if not isinstance(named, DataSet):
+            raise RequestError(f"{data} is no data set; images, an .npz or .npy, a data set's or a preset's name are")
+        _check_fit(model, named, data)
+        return named, data
+    own = model.config.data.name
+    if split is None and DATA.asks_for(own, "split"):
+        known = get_args(get_type_hints(DATA[own])["split"])
         split = next((held_out for held_out in ("held-out", "test") if held_out in known), None)
-    data = data_behind(model, split)
-    return data, f"{name}, " + (split or ("its training data" if isinstance(data, Finite) else "fresh draws"))
+    found = data_behind(model, split)
+    return found, f"{own}, " + (split or ("its training data" if isinstance(found, Finite) else "fresh draws"))
 
 
 def items(data: DataSet, num: int | None, seed: int) -> Batch:
@@ -122,7 +127,7 @@ def items(data: DataSet, num: int | None, seed: int) -> Batch:
     return data.at(chosen.sort().values)
 
 
-def check_fit(model: Trained, data: DataSet, name: str) -> None:
+def _check_fit(model: Trained, data: DataSet, name: str) -> None:
     """Raises RequestError where the model cannot judge these data."""
     if data.shape != model.shape:
         raise RequestError(f"{name} has items of shape {data.shape}, and the model's are {model.shape}")
@@ -178,17 +183,6 @@ def likelihoods(model: Trained, data: DataSet, batch: Batch, request: Request, f
         truth=None if density is None else density.log_prob(x),
         evaluations=found.evaluations,
     )
-
-
-def velocity_of(hvp: HVP, labels: Tensor | None) -> ItemVelocity:
-    """V of items, each with its class."""
-    device = next(hvp.parameters()).device
-    known = None if labels is None else labels.to(device)
-
-    def velocity(x: Tensor, t: Tensor, items: Tensor) -> Tensor:
-        return hvp(x, as_times(t, x), None if known is None else known[items])
-
-    return velocity
 
 
 def batches(batch: Batch, size: int) -> Iterator[tuple[int, Batch]]:

@@ -15,6 +15,7 @@ from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow, as_times
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.integrators.dormand_prince import ItemDerivative, Size, Solution, root_mean_square, solve
+from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.engine.solvers.adams_bashforth import AdamsBashforth
 from hgfctl.engine.solvers.one_step import OneStep
@@ -113,6 +114,24 @@ def budgeted(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") ->
     chosen = plan(flow, 10**6, "auto", "auto").grid if grid == "auto" else grid
     GRIDS[chosen]
     return Budgeted(solver, chosen, steps)
+
+
+def chosen(
+    flow: Flow, nfe: int | None, sampler: str = "auto", grid: str = "auto", rtol: float = 1e-5, atol: float = 1e-5
+) -> Method:
+    """By a budget, or, without one, to a tolerance; see `budgeted`."""
+    return Adaptive(rtol, atol) if nfe is None else budgeted(flow, nfe, sampler, grid)
+
+
+def velocity_of(hvp: HVP, labels: Tensor | None) -> ItemVelocity:
+    """V of items, each with its class; x and the result on the device of the weights."""
+    device = next(hvp.parameters()).device
+    known = None if labels is None else labels.to(device)
+
+    def velocity(x: Tensor, t: Tensor, items: Tensor) -> Tensor:
+        return hvp(x, as_times(t, x), None if known is None else known[items])
+
+    return velocity
 
 
 def unfolded(velocity: Callable[[Tensor], Tensor], flow: Flow) -> Callable[[Tensor], Tensor]:
