@@ -35,7 +35,7 @@ def likelihood(
     ] = None,
     trace: Annotated[
         Literal["auto", "exact", "hutchinson"],
-        typer.Option(help="Of the divergence; auto is exact up to 64 dimensions."),
+        typer.Option(help="Of the divergence; auto is exact for vectors of up to 64 dimensions."),
     ] = "auto",
     probes: Annotated[int, typer.Option(min=1, help="Of Hutchinson's estimate, an item.")] = 4,
     dequantise: Annotated[
@@ -79,33 +79,32 @@ def likelihood(
     model = trained(path, place)
     source, name = engine.named_data(model, data, split, place)
     request = engine.Request(trace, probes, nfe, sampler, grid, rtol, atol, dequantise, seed)
-    dim = math.prod(model.shape)
-    method = request.method(model.hvp, dim)
+    exact, passes = request.exact(model.shape), request.passes(model.shape)
+    method = request.method(model.hvp, model.shape)
     prepared(model.model, precision, place)
     began = time.monotonic()
     items = engine.items(source, num, seed)
     parts = []
     with console.progress() as bar, region(precision, place):
-        task = bar.add_task(f"{method.name}, {'exact' if request.exact(dim) else 'hutchinson'}", total=len(items.x))
+        task = bar.add_task(f"{method.name}, {'exact' if exact else 'hutchinson'}", total=len(items.x))
         for first, part in engine.batches(items, batch):
             parts.append(engine.likelihoods(model, source, part, request, first))
             bar.advance(task, len(part.x))
     found = engine.joined(parts)
     nats, bits = engine.summary(found)
     evaluations = found.evaluations.double()
-    passes = 1 + request.backward_passes(dim)
     facts = {
         "log_likelihood": nats.value,
         "log_likelihood_error": nats.error,
         "bits_per_dim": None if bits is None else bits.value,
         "bits_per_dim_error": None if bits is None else bits.error,
-        "trace_error": None if request.exact(dim) else float(found.standard_error.mean()),
+        "trace_error": None if exact else float(found.standard_error.mean()),
         "truth": None if found.truth is None else float(found.truth.mean()),
         "num": len(items.x),
-        "dim": dim,
+        "dim": math.prod(model.shape),
         "data": name,
-        "trace": "exact" if request.exact(dim) else "hutchinson",
-        "probes": None if request.exact(dim) else probes,
+        "trace": "exact" if exact else "hutchinson",
+        "probes": None if exact else probes,
         "dequantise": None if bits is None else dequantise,
         "solver": method.name,
         "grid": getattr(method, "grid", None),

@@ -17,7 +17,7 @@ from hgfctl.engine.solvers.inpainting import inpainted
 from hgfctl.engine.solvers.interpolation import interpolated
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler
-from hgfctl.engine.solvers.transport import Method, carried, velocity_of
+from hgfctl.engine.solvers.transport import Method, carried, natural_grid, velocity_of
 from hgfctl.errors import RequestError
 
 
@@ -74,7 +74,7 @@ def filled(model: Trained, batch: Batch, hidden: Tensor, seeds: Tensor, steps: i
     """Items with their hidden part made anew, float32: see `inpainting.inpainted`; item i by seeds[i] alone."""
     hvp = model.hvp
     device = next(hvp.parameters()).device
-    sampler = FlowSampler(model.shape, model.classes, hvp, plan(hvp.flow, steps, "euler", "cosine"))
+    sampler = FlowSampler(model.shape, model.classes, hvp, plan(hvp.flow, steps, "euler", natural_grid(hvp.flow)))
     labels = batch.labels.to(device) if model.classes and batch.labels is not None else None
     start = sampler.start(seeds)
     dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -25,7 +25,7 @@ from hgfctl.errors import HgfctlError, RequestError
 DRAWN = 1_000
 """Items of a law that are taken when the user does not say."""
 EXACT_UP_TO = 64
-"""Dimensions in which trace "auto" is exact."""
+"""Dimensions of vectors in which trace "auto" is exact; networks for images are too dear."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Request:
     """What is to be measured, and how well.
 
     Args:
-        trace: exact, hutchinson, or auto: exact up to EXACT_UP_TO dimensions.
+        trace: exact, hutchinson, or auto: exact for vectors of up to EXACT_UP_TO dimensions.
         probes: of Hutchinson's estimate, for each item.
         nfe: budget of passes through the network an item, each vector-Jacobian product being one; None: adaptive.
         sampler, grid: of the budgeted solver.
@@ -52,21 +52,22 @@ class Request:
     law: Dequantisation = "uniform"
     seed: int = 0
 
-    def exact(self, dim: int) -> bool:
-        """Whether the trace is, in so many dimensions."""
-        return self.trace == "exact" or (self.trace == "auto" and dim <= EXACT_UP_TO)
+    def exact(self, shape: tuple[int, ...]) -> bool:
+        """Whether the trace is, for items of this shape."""
+        low = len(shape) == 1 and shape[0] <= EXACT_UP_TO
+        return self.trace == "exact" or (self.trace == "auto" and low)
 
-    def backward_passes(self, dim: int) -> int:
-        """An evaluation of V with its divergence."""
-        return dim if self.exact(dim) else self.probes
+    def passes(self, shape: tuple[int, ...]) -> int:
+        """Through the network, forwards and backwards, for V with its divergence."""
+        return 1 + (math.prod(shape) if self.exact(shape) else self.probes)
 
-    def method(self, hvp: HVP, dim: int) -> Method:
+    def method(self, hvp: HVP, shape: tuple[int, ...]) -> Method:
         """The solver.
 
         Raises:
             RequestError: it is unknown, or the budget is below one step.
         """
-        passes = 1 + self.backward_passes(dim)
+        passes = self.passes(shape)
         evaluations = None if self.nfe is None else self.nfe // passes
         try:
             return chosen(hvp.flow, evaluations, self.sampler, self.grid, self.rtol, self.atol)
@@ -159,7 +160,7 @@ def likelihoods(model: Trained, data: DataSet, batch: Batch, request: Request, f
         x, start = quantised.x, quantised.time
     device = next(hvp.parameters()).device
     trace: Trace = ExactTrace(dim)
-    if not request.exact(dim):
+    if not request.exact(model.shape):
         trace = Hutchinson(rademacher(seeds, request.probes, model.shape).to(device))
     place = x.float().to(device) if device.type == "mps" else x.to(device)
     found = log_likelihood(
@@ -167,7 +168,7 @@ def likelihoods(model: Trained, data: DataSet, batch: Batch, request: Request, f
         hvp.flow,
         place,
         trace,
-        request.method(hvp, dim),
+        request.method(hvp, model.shape),
         start,
     )
     if not found.value.isfinite().all():

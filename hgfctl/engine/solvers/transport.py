@@ -19,7 +19,6 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.engine.solvers.adams_bashforth import AdamsBashforth
 from hgfctl.engine.solvers.one_step import OneStep
-from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 
@@ -98,7 +97,7 @@ def budgeted(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") ->
         flow: which.
         nfe: evaluations of f.
         sampler: euler, heun, rk4, ab2, ab3 or ab4; auto is ab4.
-        grid: auto is the one that `sample` takes with ab4.
+        grid: auto is `natural_grid`.
 
     Raises:
         RequestError: an unknown name, a solver that does not step V, or too small a budget.
@@ -111,9 +110,14 @@ def budgeted(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") ->
     steps = solver.steps(nfe)
     if steps < 1:
         raise RequestError(f"{solver.name} takes {solver.cost(1)} evaluations a step, and the budget is too small")
-    chosen = plan(flow, 10**6, "auto", "auto").grid if grid == "auto" else grid
-    GRIDS[chosen]
-    return Budgeted(solver, chosen, steps)
+    name = natural_grid(flow) if grid == "auto" else grid
+    GRIDS[name]  # an unknown one is refused now
+    return Budgeted(solver, name, steps)
+
+
+def natural_grid(flow: Flow) -> str:
+    """cosine; on the endless clock of diffusion sigmoid, which is much the same in the oscillation's angle."""
+    return "sigmoid" if isinstance(flow, Diffusion) else "cosine"
 
 
 def chosen(
