@@ -96,9 +96,8 @@ def digits(arguments: argparse.Namespace) -> None:
         chosen = items(data, arguments.num or 359, 0)
         for law in ("uniform", "normal"):
             for seed in arguments.seeds if split == "held-out" else arguments.seeds[:1]:
-                request = Request(
-                    "hutchinson", arguments.probes, None, rtol=arguments.tolerance, atol=arguments.tolerance, law=law, seed=seed
-                )  # fmt: skip
+                tolerance, count = arguments.tolerance, arguments.probes
+                request = Request("hutchinson", count, rtol=tolerance, atol=tolerance, law=law, seed=seed)
                 began = time.monotonic()
                 found = joined([likelihoods(model, data, part, request, first) for first, part in batches(chosen, 90)])
                 nats, bits = summary(found)
@@ -119,6 +118,7 @@ def start(arguments: argparse.Namespace) -> None:
     seeds = torch.arange(len(chosen.x))
     assert data.levels is not None
     points = dequantised(chosen.x, data.levels, seeds, "uniform", flow)
+    whole = None
     for sigma in (0.0, 1e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05):
         begin = float(flow.time(torch.tensor(sigma, dtype=torch.float64)))
         found = log_likelihood(
@@ -130,13 +130,11 @@ def start(arguments: argparse.Namespace) -> None:
             begin,
         )
         bits = -(found.value + points.gain) / (dim * math.log(2))
-        moved = bits if sigma == 0 else bits - first
-        if sigma == 0:
-            first = bits
+        whole = bits if whole is None else whole
+        moved = bits - whole
         print(
-            f"sigma {sigma:6g}: {float(bits.mean()):.4f} bits/dim, {float(moved.mean()) if sigma else 0:+.4f} "
-            f"± {float(moved.std()) / len(bits) ** 0.5 if sigma else 0:.4f} from 0, "
-            f"{float(found.evaluations.double().mean()):.0f} evaluations",
+            f"sigma {sigma:6g}: {float(bits.mean()):.4f} bits/dim, {float(moved.mean()):+.4f} ± "
+            f"{float(moved.std()) / len(bits) ** 0.5:.4f} from 0, {float(found.evaluations.double().mean()):.0f} evaluations",
             flush=True,
         )
 
