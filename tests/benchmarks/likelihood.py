@@ -68,7 +68,9 @@ def exact(arguments: argparse.Namespace) -> None:
                     lambda x, t, _, hvp=hvp: hvp(x, t), flow, x, ExactTrace(mixture.dim), Adaptive(tolerance, tolerance)
                 )
                 error = found.value - mixture.log_prob(x)
-                prior = hvp.log_prob(found.latents, torch.tensor(flow.T)) - flow.prior.log_prob(found.latents)
+                prior = hvp.log_prob(found.latents, torch.tensor(flow.T, dtype=torch.float64)) - flow.prior.log_prob(
+                    found.latents
+                )
                 worst, solver = float(error.abs().max()), float((error + prior).abs().max())
                 evaluations = float(found.evaluations.double().mean())
                 print(f"{kind:8} {name:14} {tolerance:9.0e} {worst:8.1e} {solver:8.1e} {evaluations:11.0f}", flush=True)
@@ -132,9 +134,10 @@ def start(arguments: argparse.Namespace) -> None:
         bits = -(found.value + points.gain) / (dim * math.log(2))
         whole = bits if whole is None else whole
         moved = bits - whole
+        spread, evaluations = float(moved.std()) / len(bits) ** 0.5, float(found.evaluations.double().mean())
         print(
-            f"sigma {sigma:6g}: {float(bits.mean()):.4f} bits/dim, {float(moved.mean()):+.4f} ± "
-            f"{float(moved.std()) / len(bits) ** 0.5:.4f} from 0, {float(found.evaluations.double().mean()):.0f} evaluations",
+            f"sigma {sigma:6g}: {float(bits.mean()):.4f} bits/dim, {float(moved.mean()):+.4f} ± {spread:.4f} from 0, "
+            f"{evaluations:.0f} evaluations",
             flush=True,
         )
 

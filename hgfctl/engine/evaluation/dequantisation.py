@@ -59,7 +59,7 @@ def dequantised(x: Tensor, levels: int, seeds: Tensor, law: Dequantisation, flow
     streams = (generator(seed, "dequantisation") for seed in seeds.tolist())
     uniform = torch.stack([torch.rand(x.shape[1:], generator=rng, dtype=torch.float64) for rng in streams])
     if law == "uniform":
-        return Dequantised(x + step * (uniform - 0.5), 0.0, torch.full((len(x),), dim * math.log(step)))
+        return Dequantised(x + step * (uniform - 0.5), 0.0, x.new_full((len(x),), dim * math.log(step)))
     if not isinstance(flow, LinearFlow):
         raise RequestError("normal dequantisation needs a linear flow; take uniform")
     sigma = step / 2 / REACH

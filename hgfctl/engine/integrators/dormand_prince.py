@@ -68,12 +68,14 @@ def solve(
         size: of an error in units of the tolerance.
 
     Raises:
-        HgfctlError: an item needs more than MOST_EVALUATIONS.
+        HgfctlError: an item needs more than MOST_EVALUATIONS, or meets a slope that is not finite.
     """
     begin, end = as_times(span[0], start), as_times(span[1], start)
     y, active = start.clone(), torch.arange(len(start), device=start.device)
     t = begin.expand(len(y)).clone()
     slope = derivative(y, t, active)
+    if not slope.isfinite().all():
+        raise HgfctlError(f"the velocity at t = {span[0]:g} is not finite")
     step = _first_step(y, slope, rtol, atol, (end - begin).abs())
     evaluations = torch.ones_like(active)
     while len(active):
@@ -93,10 +95,11 @@ def solve(
         y[moved], slope[moved] = stage[good], slopes[-1][good]
         t[moved] = torch.where(h.abs() >= left, end, t[active] + h)[good]
         active = active[t[active] != end]
-        if len(active) and int(evaluations[active].max()) > MOST_EVALUATIONS:
+        stuck = active[(evaluations[active] > MOST_EVALUATIONS) | (t[active] + step[active] == t[active])]
+        if len(stuck):
             raise HgfctlError(
-                f"the adaptive solver is still at t = {float(t[active[0]]):.3g} after {MOST_EVALUATIONS:,} "
-                "evaluations; loosen --rtol and --atol, or give a budget by --nfe"
+                f"the adaptive solver is still at t = {float(t[stuck[0]]):.3g} after {int(evaluations[stuck[0]]):,} "
+                "evaluations; loosen the tolerance, or give a budget by --nfe"
             )
     return Solution(y, evaluations.cpu())
 
