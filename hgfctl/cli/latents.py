@@ -158,10 +158,10 @@ def inpaint(
     out: Annotated[Path, typer.Option(help="As `sample --out`.")] = Path("inpainted.png"),
     num: Annotated[int, typer.Option(min=1, help="Items.")] = 16,
     split: Split = None,
-    nfe: Annotated[int, typer.Option(min=1, help="Budget of network evaluations an item.")] = 100,
+    nfe: Annotated[int, typer.Option(min=1, help="Budget of network evaluations an item.")] = 200,
     repeats: Annotated[
         int, typer.Option(min=1, help="Times that a step is made, undone in between; the budget counts them.")
-    ] = 5,
+    ] = 10,
     seed: Seed = 0,
     batch: Batch_ = 256,
     device: Device = "auto",
