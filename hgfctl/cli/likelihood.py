@@ -98,7 +98,7 @@ def likelihood(
         "log_likelihood_error": nats.error,
         "bits_per_dim": None if bits is None else bits.value,
         "bits_per_dim_error": None if bits is None else bits.error,
-        "trace_error": None if exact else float(found.standard_error.mean()),
+        "trace_error": None if exact or probes == 1 else float(found.standard_error.mean()),
         "truth": None if found.truth is None else float(found.truth.mean()),
         "num": len(items.x),
         "dim": math.prod(model.shape),

@@ -22,7 +22,7 @@ def interpolation_figure(x: Tensor, background: Tensor | None = None) -> Picture
     figure = Figure(figsize=(5.6, 5), layout="constrained")
     axes = figure.add_subplot()
     if background is not None:
-        axes.scatter(*background[:, :2].T.numpy(), s=2, linewidths=0, color="0.8", zorder=1)
+        axes.scatter(background[:, 0], background[:, 1], s=2, linewidths=0, color="0.8", zorder=1)
     fractions = np.linspace(0, 1, len(x))
     for curve in x[..., :2].double().transpose(0, 1).numpy():
         pieces = LineCollection(np.stack([curve[:-1], curve[1:]], 1).tolist(), cmap="viridis", linewidths=1.5, zorder=2)
@@ -30,7 +30,8 @@ def interpolation_figure(x: Tensor, background: Tensor | None = None) -> Picture
         pieces.set_clim(0, 1)
         axes.add_collection(pieces)
         axes.scatter(curve[:, 0], curve[:, 1], c=fractions, cmap="viridis", vmin=0, vmax=1, s=9, linewidths=0, zorder=3)
-        axes.scatter(*curve[[0, -1]].T, s=45, facecolors="none", edgecolors="black", linewidths=1, zorder=4)
+        ends = curve[[0, -1]]
+        axes.scatter(ends[:, 0], ends[:, 1], s=45, facecolors="none", edgecolors="black", linewidths=1, zorder=4)
     axes.autoscale_view()
     axes.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     figure.colorbar(pieces, ax=axes, label="fraction of the way", shrink=0.8)
