@@ -140,4 +140,4 @@ def _write(found: "Likelihoods", out: Path) -> None:
 
     columns = {name: column.numpy() for name, column in found._asdict().items() if column is not None}
     with replacing(out) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **columns)
+        np.savez(file, **columns)

@@ -67,7 +67,7 @@ def _carried(model: Trained, x: Tensor, labels: Tensor | None, method: Method, f
     place = x.float().to(device) if device.type == "mps" else x.to(device)
     span = (0.0, hvp.flow.T) if forwards else (hvp.flow.T, 0.0)
     moved, evaluations = carried(velocity_of(hvp, labels), hvp.flow, place, method, span)
-    return moved.double().cpu(), evaluations
+    return moved.cpu().double(), evaluations
 
 
 def filled(model: Trained, batch: Batch, hidden: Tensor, seeds: Tensor, steps: int, repeats: int) -> Tensor:
@@ -157,7 +157,7 @@ def write_latents(latents: Latents, path: Path) -> None:
     if latents.labels is not None:
         arrays["labels"] = latents.labels.numpy()
     with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
 
 
 def read_latents(path: str, model: Trained) -> Latents:

@@ -63,11 +63,11 @@ def log_likelihood(
     y = torch.cat([x.flatten(1), x.new_zeros(len(x), trace.columns)], 1)
     y, evaluations = method.integrate(derivative, flow, y, (start, flow.T), size)
     latents = flow.confine(y[:, :dim].reshape(x.shape))
-    integrals = y[:, dim:].double().cpu()
+    integrals = y[:, dim:].cpu().double()
     exact = trace.columns == 1 and trace.passes == dim
     spread = integrals.std(1) / math.sqrt(trace.columns) if trace.columns > 1 else integrals[:, 0] * math.nan
     return LogLikelihood(
-        value=flow.prior.log_prob(latents.double().cpu()) + integrals.mean(1),
+        value=flow.prior.log_prob(latents.cpu().double()) + integrals.mean(1),
         error=torch.zeros_like(spread) if exact else spread,
         latents=latents,
         evaluations=evaluations,
