@@ -93,16 +93,6 @@ def _told(path: Path) -> str:
         return ""
 
 
-def checksum(path: Path) -> str:
-    """What `save` found the content to be, read without the tensors; empty for a damaged file."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            return json.loads(file.read(length))["__metadata__"]["hgfctl"][:CHECKSUM]
-    except (OSError, ValueError, KeyError, struct.error, MemoryError, OverflowError):
-        return ""
-
-
 def _metadata(content: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(content[8 : 8 + length]).get("__metadata__", {})

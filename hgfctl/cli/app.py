@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hgfctl import __version__
-from hgfctl.cli import data, ema, eval_fid, presets, sample, score_match, train, visualize
+from hgfctl.cli import data, ema, eval_fid, latents, likelihood, presets, sample, score_match, train, visualize
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.processes import first as first_rank
 
@@ -43,6 +43,8 @@ app.command("score-match")(score_match.score_match)
 app.command("sample")(sample.sample)
 app.command("ema")(ema.ema)
 app.add_typer(eval_fid.app, name="eval-fid")
+app.command("likelihood")(likelihood.likelihood)
+app.add_typer(latents.app, name="latents")
 app.add_typer(data.app, name="data")
 app.add_typer(visualize.app, name="visualize")
 app.add_typer(presets.app, name="presets")

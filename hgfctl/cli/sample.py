@@ -3,7 +3,7 @@
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -73,6 +73,9 @@ def sample(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Items at a time.")] = 256,
     gpus: distributed.Gpus = None,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp64"], typer.Option(help="Of the network; positions are float64 in any case.")
+    ] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the output's path.")] = False,
 ) -> None:
@@ -81,6 +84,7 @@ def sample(
 
     from hgfctl.engine.assembly import trained
     from hgfctl.engine.models.guided import as_json
+    from hgfctl.engine.precision import prepared, region
     from hgfctl.engine.ranks import joined
     from hgfctl.engine.solvers.optimized import OPTIMIZED
     from hgfctl.engine.solvers.sampling import shared_batches
@@ -95,6 +99,7 @@ def sample(
         return
     with joined(console.device(device)) as ranks:
         model = trained(path, ranks.device)
+        prepared(model.model, precision, ranks.device)
         told = {"churn": churn, "restart": restart, "tolerance": tolerance}
         how = overridden(model.config, settings or [], "sample", told).sample
         if optimize_grid:
@@ -113,7 +118,7 @@ def sample(
         seeds = torch.arange(seed, seed + num)
         began = time.monotonic()
         target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
-        with target as write, console.progress() as bar:
+        with target as write, console.progress() as bar, region(precision, ranks.device):
             task = bar.add_task(f"{engine.method}, {engine.nfe} evaluations", total=num)
             for part in shared_batches(engine, seeds, batch, wanted, ranks):
                 if write:
@@ -132,6 +137,7 @@ def sample(
         "grid": engine.grid,
         **as_json(engine.guidance),
         "seed": seed,
+        "precision": precision,
         "seconds": round(seconds, 3),
         "images_per_second": round(num / seconds, 1),
         "checkpoint": str(path),

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, guidance
+from hgfctl.cli import console, guidance, latents
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     from hgfctl.engine.solvers.sampling import Sampler
 
 app = typer.Typer(
-    help="Draw samples, trajectories, scores, what HSD is worth, or the course of a run.",
+    help="Draw samples, trajectories, what lies between two, scores, what HSD is worth, or the course of a run.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -107,6 +107,9 @@ def trajectories(
     panels(course).save(files[0])
     animation(course).save(files[1])
     _done(files, json)
+
+
+app.command()(latents.interpolation)
 
 
 @app.command()

@@ -26,6 +26,8 @@ class DataSet(ABC):
     """Shape of an item: (d,) for vectors, (C, H, W) for images."""
     classes: int = 0
     """Number of classes; 0 without labels."""
+    levels: int | None = None
+    """Values that a pixel can take, evenly spaced from -1 to 1: 256 of 8-bit images; None of real numbers."""
 
     @abstractmethod
     def batch(self, first: int, count: int, seed: int) -> Batch:
@@ -158,6 +160,7 @@ class Items(Finite):
     def __post_init__(self) -> None:
         self.shape = tuple(self.x.shape[1:])
         self.classes = 0 if self.labels is None else int(self.labels.max()) + 1
+        self.levels = 256 if self.x.dtype == torch.uint8 else None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -167,7 +170,7 @@ class Items(Finite):
 
     def only(self, index: Tensor) -> "Items":
         chosen = Items(self.x[index], None if self.labels is None else self.labels[index])
-        chosen.classes = self.classes
+        chosen.classes, chosen.levels = self.classes, self.levels
         return chosen
 
     def fingerprint(self) -> str:

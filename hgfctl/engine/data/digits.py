@@ -25,7 +25,9 @@ def digits(split: Literal["train", "held-out", "all"] = "train") -> Items:
     labels = source.target.astype(np.int64)
     chosen = {"train": ~held_out(labels), "held-out": held_out(labels), "all": np.full(len(labels), True)}[split]
     x = torch.from_numpy(source.images[chosen] / 8 - 1).float().unsqueeze(1)
-    return Items(x, torch.from_numpy(labels[chosen]))
+    scans = Items(x, torch.from_numpy(labels[chosen]))
+    scans.levels = 17
+    return scans
 
 
 def to_pixels(x: Tensor) -> Tensor:

@@ -50,6 +50,8 @@ class StoredImages(Finite):
         class_names, skipped: see `Images`.
     """
 
+    levels = 256
+
     def __init__(
         self,
         images: ImageStore,

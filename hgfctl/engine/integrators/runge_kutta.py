@@ -81,13 +81,26 @@ def step(
         confine: brings a position back into the domain of f (`Flow.confine`); applied to the position of every later
             stage and to the result, so y itself must lie in the domain.
     """
+    return confine(y + increment(derivative, y, t, h, tableau, first, confine))
+
+
+def increment(
+    derivative: Derivative,
+    y: Tensor,
+    t: Tensor | float,
+    h: Tensor | float,
+    tableau: Tableau,
+    first: Tensor | None = None,
+    confine: Callable[[Tensor], Tensor] = _anywhere,
+) -> Tensor:
+    """What a step adds to y; see `step`."""
     t, h = as_times(t, y), as_times(h, y)
     slopes = [derivative(y, t) if first is None else first]
     for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
-        slopes.append(derivative(confine(_moved(y, h, row, slopes)), t + c * h))
-    return confine(_moved(y, h, tableau.b, slopes))
+        slopes.append(derivative(confine(y + h * _combined(row, slopes)), t + c * h))
+    return h * _combined(tableau.b, slopes)
 
 
-def _moved(y: Tensor, h: Tensor, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
+def _combined(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
     terms = [weight * slope for weight, slope in zip(weights, slopes, strict=True) if weight]
-    return y + h * torch.stack(terms).sum(0) if len(terms) > 1 else y + h * terms[0]
+    return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]

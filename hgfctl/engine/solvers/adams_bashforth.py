@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.solvers.running_sum import RunningSum
 from hgfctl.engine.solvers.solver import Solver
 
 
@@ -36,15 +37,15 @@ class AdamsBashforth(Solver):
         return steps
 
     def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        x = start
-        yield x
+        yield start
+        total = RunningSum(start)
         past: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.order)
         for t, end in pairwise(times):
-            past.appendleft((t, velocity(x, t)))
+            past.appendleft((t, velocity(total.value, t)))
             nodes, velocities = zip(*past, strict=True)
             weights = integration_weights(torch.stack(nodes), t, end)
-            x = flow.confine(x + sum(w * v for w, v in zip(weights.to(x), velocities, strict=True)))
-            yield x
+            moved = torch.stack([w * v for w, v in zip(weights.to(start), velocities, strict=True)]).sum(0)
+            yield total.add(moved, flow.confine)
 
 
 def integration_weights(nodes: Tensor, start: Tensor, end: Tensor) -> Tensor:

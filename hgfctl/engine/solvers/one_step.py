@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Velocity
 from hgfctl.engine.integrators import runge_kutta
+from hgfctl.engine.solvers.running_sum import RunningSum
 from hgfctl.engine.solvers.solver import Solver
 
 
@@ -35,12 +36,12 @@ class OneStep(Solver):
         return (steps - 1) * len(self.tableau.b) + len(self._at_end.b)
 
     def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        x = start
-        yield x
+        yield start
+        total = RunningSum(start)
         for t, end in pairwise(times):
             tableau = self._at_end if end == 0 else self.tableau
-            x = runge_kutta.step(velocity, x, t, end - t, tableau, confine=flow.confine)
-            yield x
+            moved = runge_kutta.increment(velocity, total.value, t, end - t, tableau, confine=flow.confine)
+            yield total.add(moved, flow.confine)
 
     @property
     def _at_end(self) -> runge_kutta.Tableau:

@@ -1,0 +1,270 @@
+"""`hgfctl latents`, and `hgfctl visualize interpolation`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hgfctl.cli import console
+from hgfctl.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+
+    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.data.dataset import DataSet
+
+app = typer.Typer(
+    help="Items as noise and back: encode data, decode latents, fill in what a mask hides.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Source = Annotated[
+    str, typer.Argument(metavar="CKPT", help="A checkpoint or a run folder; - reads the path from stdin.")
+]
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder or zip of images, an .npz or .npy, a data set's or a preset's name; the model's own held-out "
+        "data, or what it was trained on, when left out.",
+    ),
+]
+Split = Annotated[str | None, typer.Option(metavar="NAME", help="Of data that have several: train, held-out, test ...")]
+Num = Annotated[int | None, typer.Option(min=1, help="Items; all of a finite set, 1,000 draws, when left out.")]
+Nfe = Annotated[
+    int | None, typer.Option(min=1, help="Budget of network evaluations an item; by tolerance when left out.")
+]
+Sampler_ = Annotated[str, typer.Option(help="With --nfe: auto (ab4), euler, heun, rk4, ab2, ab3, ab4.")]
+Grid = Annotated[str, typer.Option(help="With --nfe: see `hgfctl sample --help`.")]
+Tolerance = Annotated[float, typer.Option(min=1e-12, max=0.1, help="Of a step, relative and absolute.")]
+Seed = Annotated[int, typer.Option(min=0, help="Item i has seed SEED + i.")]
+Batch_ = Annotated[int, typer.Option(min=1, help="Items at a time.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def encode(
+    checkpoint: Source,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="FILE.npz: latents (N, *shape) float64, and labels.")] = Path("latents.npz"),
+    num: Num = None,
+    split: Split = None,
+    nfe: Nfe = None,
+    sampler: Sampler_ = "auto",
+    grid: Grid = "auto",
+    tolerance: Tolerance = 1e-5,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Decode, too, and say how far that is from the data.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of draws of a law.")] = 0,
+    batch: Batch_ = 256,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Data to latents: dx/dt = V(x, t) from t = 0 forwards to T; prints the path of the file."""
+    import torch
+
+    from hgfctl.engine.evaluation.latents import encoded, joined, write_latents
+    from hgfctl.engine.evaluation.likelihoods import batches, items
+    from hgfctl.engine.solvers.transport import chosen
+
+    if out.suffix != ".npz":
+        raise RequestError(f"--out {out}: name a file that ends in .npz")
+    model = _model(checkpoint, device)
+    source, name = _data(model, data, split, device)
+    method = chosen(model.hvp.flow, nfe, sampler, grid, tolerance, tolerance)
+    began = time.monotonic()
+    chosen_items = items(source, num, seed)
+    found = []
+    with console.progress() as bar:
+        task = bar.add_task(f"encoding {name}", total=len(chosen_items.x))
+        for _, part in batches(chosen_items, batch):
+            found.append(encoded(model, part, method, check))
+            bar.advance(task, len(part.x))
+    latents = joined([one.latents for one in found])
+    write_latents(latents, out)
+    evaluations = torch.cat([one.evaluations for one in found]).double()
+    errors = torch.cat([one.error for one in found if one.error is not None]) if check else None
+    scale = float(latents.x.square().mean().sqrt())
+    console.note(f"{len(latents.x)} items of {name}, {method.name}, {evaluations.mean():.0f} evaluations each")
+    if errors is not None:
+        console.note(
+            f"decoded again they are off by {float(errors.square().mean().sqrt()):.2e}, at most {errors.max():.2e}"
+        )
+    facts = {
+        "output": str(out),
+        "num": len(latents.x),
+        "shape": list(model.shape),
+        "data": name,
+        "solver": method.name,
+        "evaluations": float(evaluations.mean()),
+        "reconstruction_error": None if errors is None else float(errors.square().mean().sqrt()),
+        "worst_reconstruction_error": None if errors is None else float(errors.max()),
+        "latent_root_mean_square": scale,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    console.result(out, facts, json)
+
+
+@app.command()
+def decode(
+    checkpoint: Source,
+    latents: Annotated[str, typer.Argument(metavar="Z.npz", help="What `latents encode` wrote, or the like.")],
+    out: Annotated[Path, typer.Option(help="As `sample --out`: FILE.npz, FILE.png or a new folder.")],
+    nfe: Nfe = None,
+    sampler: Sampler_ = "auto",
+    grid: Grid = "auto",
+    tolerance: Tolerance = 1e-5,
+    batch: Batch_ = 256,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Latents to data: dx/dt = V(x, t) from T back to 0; prints the path of the output."""
+    import torch
+
+    from hgfctl.engine.evaluation.latents import decoded, read_latents
+    from hgfctl.engine.solvers.transport import chosen
+    from hgfctl.sample_files import writing
+
+    model = _model(checkpoint, device)
+    found = read_latents(latents, model)
+    method = chosen(model.hvp.flow, nfe, sampler, grid, tolerance, tolerance)
+    began = time.monotonic()
+    numbers = torch.arange(len(found.x))
+    with writing(out, model.shape, numbers, found.labels) as write, console.progress() as bar:
+        task = bar.add_task("decoding", total=len(found.x))
+        for part in decoded(model, found, method, batch):
+            write(part.x)
+            bar.advance(task, len(part.x))
+    facts = {"output": str(out), "num": len(found.x), "shape": list(model.shape), "solver": method.name}
+    console.result(out, {**facts, "seconds": round(time.monotonic() - began, 3)}, json)
+
+
+@app.command()
+def inpaint(
+    checkpoint: Source,
+    data: Data = None,
+    mask: Annotated[
+        str,
+        typer.Option(
+            help="What is hidden and made anew: left-half, right-half, top-half, bottom-half, centre; first-half of "
+            "vectors; or a picture of the images' size, white there."
+        ),
+    ] = "left-half",
+    out: Annotated[Path, typer.Option(help="As `sample --out`.")] = Path("inpainted.png"),
+    num: Annotated[int, typer.Option(min=1, help="Items.")] = 16,
+    split: Split = None,
+    nfe: Annotated[int, typer.Option(min=1, help="Budget of network evaluations an item.")] = 200,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Times that a step is made, undone in between; the budget counts them.")
+    ] = 10,
+    seed: Seed = 0,
+    batch: Batch_ = 256,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Fill in what a mask hides, so that it suits the rest; prints the path of the output."""
+    import torch
+
+    from hgfctl.engine.data.masks import mask as read_mask
+    from hgfctl.engine.evaluation.latents import filled
+    from hgfctl.engine.evaluation.likelihoods import batches, items
+    from hgfctl.sample_files import writing
+
+    model = _model(checkpoint, device)
+    source, name = _data(model, data, split, device)
+    hidden = read_mask(mask, model.shape)
+    if nfe < repeats:
+        raise RequestError(f"--nfe {nfe} is below one step of {repeats} --repeats")
+    chosen_items = items(source, num, seed)
+    began = time.monotonic()
+    seeds = torch.arange(seed, seed + len(chosen_items.x))
+    labels = chosen_items.labels if model.classes else None
+    with writing(out, model.shape, seeds, labels) as write, console.progress() as bar:
+        task = bar.add_task(f"filling in {name}", total=len(seeds))
+        for first, part in batches(chosen_items, batch):
+            write(filled(model, part, hidden, seeds[first : first + batch], nfe // repeats, repeats))
+            bar.advance(task, len(part.x))
+    facts = {
+        "output": str(out),
+        "num": len(seeds),
+        "data": name,
+        "hidden": int(hidden.sum()),
+        "nfe": nfe // repeats * repeats,
+        "repeats": repeats,
+        "seed": seed,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    console.result(out, facts, json)
+
+
+def interpolation(
+    checkpoint: Source,
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="Data whose items are encoded first; seeds are drawn when left out."),
+    ] = None,
+    between: Annotated[
+        list[str] | None,
+        typer.Option(metavar="I,J", help="Two seeds, or two items of DATA; repeatable.  [default: 0,1]"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=2, help="9 images or 101 points when left out.")] = None,
+    class_: Annotated[
+        int | None, typer.Option("--class", min=0, help="Of all that is drawn; that of the first of two when left out.")
+    ] = None,
+    split: Split = None,
+    nfe: Nfe = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; beside the run's samples when left out.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """What lies between two items: a spherical path of latents, decoded (PNG)."""
+    from hgfctl.engine.data.density import DensityData
+    from hgfctl.engine.evaluation.latents import interpolated_items
+    from hgfctl.engine.figures.interpolation import interpolation_figure
+    from hgfctl.engine.solvers.transport import chosen
+    from hgfctl.runs import run_of
+
+    model = _model(checkpoint, device)
+    source = None if data is None else _data(model, data, split, device)[0]
+    pairs = [_pair(text) for text in between or ["0,1"]]
+    if class_ is not None and class_ >= model.classes:
+        raise RequestError(f"--class {class_}: the model has {model.classes} classes, from 0 on")
+    images = len(model.shape) == 3
+    if not images and model.shape[0] < 2:
+        raise RequestError("one-dimensional items make no picture of what lies between them")
+    method = chosen(model.hvp.flow, nfe)
+    with console.working("interpolating"):
+        x = interpolated_items(model, source, pairs, steps or (9 if images else 101), method, class_)
+    background = source.batch(0, 2000, 0).x if isinstance(source, DensityData) else None
+    home = run_of(model.path)
+    target = out or (home.samples if home else model.path.parent) / f"{model.path.stem}-interpolation.png"
+    interpolation_figure(x, background).save(target)
+    console.result(target, {"files": [str(target)]}, json)
+
+
+def _model(checkpoint: str, device: str) -> "Trained":
+    from hgfctl.engine.assembly import trained
+    from hgfctl.runs import checkpoint_file
+
+    return trained(checkpoint_file(console.argument_path(checkpoint)), console.device(device))
+
+
+def _data(model: "Trained", data: str | None, split: str | None, device: str) -> "tuple[DataSet, str]":
+    """The data that were named, or the model's own, and what they are called; they fit the model."""
+    from hgfctl.engine.evaluation.likelihoods import named_data
+
+    place: torch.device = console.device(device)
+    return named_data(model, data, split, place)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    """ "3,8" -> (3, 8)."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise RequestError(f"--between {text}: two whole numbers, such as 3,8")
+    return int(parts[0]), int(parts[1])
