@@ -150,7 +150,6 @@ def _checked(mu: np.ndarray, sigma: np.ndarray, where: str) -> Statistics:
     largest = float(covariance.abs().max())
     if not torch.allclose(covariance, covariance.T, rtol=0, atol=1e-6 * largest):
         raise RequestError(f"{where}: sigma is no covariance, for it is not symmetric")
-    covariance = (covariance + covariance.T) / 2
     if torch.linalg.cholesky_ex(covariance).info:
         least = float(torch.linalg.eigvalsh(covariance)[0])
         if least < -1e-6 * largest:
