@@ -1,8 +1,8 @@
 """Pickles, read by a machine that cannot run anything.
 
 A pickle is a program for a stack machine with instructions to import names and to call what was imported. This machine
-knows the instructions that build plain values. A name that a file imports stays a name; one that is called must stand in
-a table, and what the table holds is called in its place. Everything else is refused, with its name.
+knows the instructions that build plain values. A name that a file imports stays a name; it must stand in a table, and
+what the table holds is called in its place. Everything else is refused, with its name.
 
     values      None, numbers, text, bytes, lists, tuples, sets of text, dictionaries
     sizes       a value takes no more memory than its part of the file, for a reader that ends where the file does;

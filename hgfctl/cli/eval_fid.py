@@ -116,6 +116,7 @@ def measure(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    flow: console.Flow = None,
     split: Split = None,
     resolution: Resolution = None,
     skip_bad: SkipBad = False,
@@ -135,7 +136,7 @@ def measure(
     from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shape_of
     from hgfctl.engine.evaluation.extractor import check_dimension, wanted
     from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import data_behind, opened
+    from hgfctl.engine.evaluation.sources import by_flow, data_behind, opened
     from hgfctl.engine.evaluation.vectors import measured_points
     from hgfctl.engine.ranks import joined
 
@@ -148,7 +149,7 @@ def measure(
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
         return
     with joined(console.device(device)) as ranks:
-        subject = opened(named, ranks.device, features, None, resolution, skip_bad)
+        subject = by_flow(opened(named, ranks.device, features, None, resolution, skip_bad), named, flow)
         if ref is None and not isinstance(subject, Trained):
             raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
         if making.asks_for_a_model and not isinstance(subject, Trained):
@@ -205,6 +206,7 @@ def stats(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    flow: console.Flow = None,
     split: Split = None,
     resolution: Resolution = None,
     skip_bad: SkipBad = False,
@@ -217,7 +219,7 @@ def stats(
     from hgfctl.engine.evaluation.evaluate import Making, image_set
     from hgfctl.engine.evaluation.feature_files import write_features
     from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import opened
+    from hgfctl.engine.evaluation.sources import by_flow, opened
     from hgfctl.engine.ranks import joined
 
     if out.suffix != ".npz":
@@ -227,7 +229,7 @@ def stats(
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
         return
     with joined(console.device(device)) as ranks:
-        subject = opened(named, ranks.device, features, split, resolution, skip_bad)
+        subject = by_flow(opened(named, ranks.device, features, split, resolution, skip_bad), named, flow)
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
         images = image_set(subject, named, Making(num=num, sampler=sampler, grid=grid), nfe, seed)

@@ -37,6 +37,7 @@ def sample(
     grid: Annotated[
         str | None, typer.Option(help="auto, uniform, cosine, trimmed-cosine, quadratic, rho, log-snr or sigmoid.")
     ] = None,
+    flow: console.Flow = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -51,7 +52,7 @@ def sample(
     """Sample a trained flow or score on a budget of network evaluations; prints the path of the output."""
     import torch
 
-    from hgfctl.engine.assembly import sampler_of, trained
+    from hgfctl.engine.assembly import sampler_of, trained, under_flow
     from hgfctl.engine.ranks import joined
     from hgfctl.engine.solvers.sampling import shared_batches
     from hgfctl.runs import checkpoint_file
@@ -62,10 +63,10 @@ def sample(
         distributed.launch(gpus, device, {checkpoint: str(path)})
         return
     with joined(console.device(device)) as ranks:
-        model = trained(path, ranks.device)
+        model = under_flow(trained(path, ranks.device), flow)
         engine = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, sampler, grid)
         wanted = _classes(classes, model.classes)
-        output = out or _default_output(model, engine, seed, num)
+        output = out or _default_output(model, engine, flow, seed, num)
         seeds = torch.arange(seed, seed + num)
         began = time.monotonic()
         target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
@@ -85,6 +86,7 @@ def sample(
         "nfe": engine.nfe,
         "sampler": engine.method,
         "grid": engine.grid,
+        "flow": model.config.flow.name if model.config.flow else None,
         "seed": seed,
         "seconds": round(seconds, 3),
         "images_per_second": round(num / seconds, 1),
@@ -108,11 +110,12 @@ def _classes(text: str | None, count: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _default_output(model: "Trained", engine: "Sampler", seed: int, num: int) -> Path:
+def _default_output(model: "Trained", engine: "Sampler", flow: str | None, seed: int, num: int) -> Path:
     """Below the run, or beside a checkpoint that lies in none."""
     from hgfctl.runs import run_of
 
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent
-    name = f"{model.path.stem}-{engine.method}-nfe{engine.nfe}-seed{seed}-num{num}.npz"
+    by = "" if flow is None else f"-{flow}"
+    name = f"{model.path.stem}{by}-{engine.method}-nfe{engine.nfe}-seed{seed}-num{num}.npz"
     return folder / name

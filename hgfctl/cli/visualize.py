@@ -38,6 +38,7 @@ def samples(
         ),
     ],
     nfe: Nfe = None,
+    flow: console.Flow = None,
     num: Annotated[int | None, typer.Option(min=1, help="How many; 64 images or 2,000 points when left out.")] = None,
     seed: Seed = 0,
     out: Out = None,
@@ -58,7 +59,7 @@ def samples(
         x, labels = batch.x[:count], None if batch.labels is None else batch.labels[:count]
         target = out or path.with_suffix(".png")
     else:
-        sampler, folder, stem = _sampler(path, nfe, device)
+        sampler, folder, stem = _sampler(path, nfe, flow, device)
         count = num or (64 if len(sampler.shape) == 3 else 2000)
         seeds = torch.arange(seed, seed + count)
         x, labels = torch.cat([part.x for part in sampler.batches(seeds, 256)]), sampler.labels(seeds)
@@ -71,6 +72,7 @@ def samples(
 def trajectories(
     source: Source,
     nfe: Nfe = None,
+    flow: console.Flow = None,
     num: Annotated[int, typer.Option(min=1, help="How many particles.")] = 400,
     seed: Seed = 0,
     out: Annotated[
@@ -85,7 +87,7 @@ def trajectories(
     from hgfctl.engine.figures.trajectories import Course, animation, panels
     from hgfctl.engine.solvers.sampling import FlowSampler
 
-    sampler, folder, stem = _sampler(console.argument_path(source), nfe, device)
+    sampler, folder, stem = _sampler(console.argument_path(source), nfe, flow, device)
     if not isinstance(sampler, FlowSampler):
         raise RequestError("trajectories are drawn for flows, and this is a score")
     if sampler.shape != (2,):
@@ -201,13 +203,13 @@ def run(
     _done([target], json)
 
 
-def _sampler(path: Path, nfe: int | None, device: str) -> "tuple[Sampler, Path, str]":
+def _sampler(path: Path, nfe: int | None, flow: str | None, device: str) -> "tuple[Sampler, Path, str]":
     """A sampler for a checkpoint, the folder where its pictures belong, and the first part of their names."""
-    from hgfctl.engine.assembly import sampler_of, trained
+    from hgfctl.engine.assembly import sampler_of, trained, under_flow
     from hgfctl.runs import checkpoint_file, run_of
 
     file = checkpoint_file(path)
-    model = trained(file, console.device(device))
+    model = under_flow(trained(file, console.device(device)), flow)
     home = run_of(file)
     return (
         sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe),

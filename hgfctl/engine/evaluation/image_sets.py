@@ -91,7 +91,7 @@ class GeneratedSet(ImageSet):
 
     @property
     def key(self) -> str:
-        how = f"{self.sampler.method} {self.sampler.grid} {self.sampler.nfe}"
+        how = f"{self.sampler.method} {self.sampler.grid} {self.sampler.nfe} {self.sampler.flow}"
         return f"{self.made_by} {how} {self.seed} {self.count}"
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from hgfctl import presets
-from hgfctl.engine.assembly import Trained, trained
+from hgfctl.engine.assembly import Trained, trained, under_flow
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.locate import kind_of, locate
@@ -57,6 +57,19 @@ def opened(
     if kind == "folder":
         options |= {"skip_bad": skip_bad} | ({} if resolution is None else {"resolution": resolution})
     return _built(kind, options, split)
+
+
+def by_flow(source: Source, name: str, flow: str | None) -> Source:
+    """A model under another flow; see `under_flow`.
+
+    Raises:
+        RequestError: it is no model, or none of a flow that could be exchanged.
+    """
+    if flow is None:
+        return source
+    if not isinstance(source, Trained):
+        raise RequestError(f"--flow is for models, and {name} is none")
+    return under_flow(source, flow)
 
 
 def data_behind(model: Trained, split: str | None = None) -> DataSet:

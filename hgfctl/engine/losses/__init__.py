@@ -26,6 +26,7 @@ LOSSES = Registry(
 
 TRAINS = {
     "hvp": ("hvp",),
+    "noise-predictor": ("hvp",),
     "score": ("hsm", "hsm-galerkin", "dsm", "dsm-antithetic", "ssm", "ssm-vr", "ism", "esm"),
     "noised-score": ("denoising-hsm", "denoising-dsm"),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.data.dataset import Batch
-from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.flows.flow import Flow, as_times
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks
@@ -42,6 +42,11 @@ class Sampler(ABC):
     @abstractmethod
     def nfe(self) -> int:
         """Network evaluations an item."""
+
+    @property
+    def flow(self) -> Flow | None:
+        """What carries the prior to the data, if a flow does."""
+        return None
 
     @abstractmethod
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
@@ -112,6 +117,10 @@ class FlowSampler(Sampler):
     @property
     def nfe(self) -> int:
         return self.plan.nfe
+
+    @property
+    def flow(self) -> Flow:
+        return self.hvp.flow
 
     def start(self, seeds: Tensor) -> Tensor:
         """x_T, one draw from the prior for each seed: (B, *shape), float64, on the CPU."""
