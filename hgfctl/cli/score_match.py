@@ -84,8 +84,8 @@ def score_match(
         _evaluate(console.argument_path(evaluate), data, settings or [], place, how, json)
         return
     from hgfctl.engine.assembly import experiment
-    from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.data.density import known_density
+    from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.ranks import alone
 
     run = training.run_to_resume(resume, preset, runs, alone(place))
@@ -232,7 +232,6 @@ def _compare(
     json: bool,
 ) -> None:
     from hgfctl.engine.assembly import experiment
-    from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.training.trainer import Trainer
     from hgfctl.presets import Component
 
@@ -266,7 +265,6 @@ def _compare(
 def _within(config: "Config", seconds: float, place: "torch.device") -> "Config":
     """The same, with as many images as the time allows at the pace of a trial."""
     from hgfctl.engine.assembly import experiment
-    from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.training.trainer import Trainer
 
     trial = Trainer(experiment(config, place))

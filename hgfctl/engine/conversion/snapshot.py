@@ -35,7 +35,7 @@ class Record:
             Unreadable: not a module, or one that contains itself.
         """
         todo = [(prefix, self)]
-        for done in range(MOST_PARTS):
+        for _ in range(MOST_PARTS):
             if not todo:
                 return
             prefix, module = todo.pop()
@@ -49,7 +49,7 @@ class Record:
                     todo.append((f"{prefix}{name}.", part))
                 elif part is not None:
                     raise Unreadable(f"{printable(prefix + name)} is a {type(part).__name__}, not a module")
-        raise Unreadable(f"a network of more than {done} parts")
+        raise Unreadable(f"a network of more than {MOST_PARTS} parts")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -28,9 +28,9 @@ DTYPES = {
 def storage(content: bytes) -> Tensor:
     """What `torch.storage._load_from_bytes` would give, as a vector.
 
-    The form is `torch.save`'s without a zip: magic number, version, facts about the machine, the storage as a persistent
-    id, the list of keys, and the numbers after their count. It is the one that pickling a tensor writes; another one is
-    refused, so that nothing is ever unpacked to more than its size in the file.
+    The form is `torch.save`'s without a zip: magic number, version, facts about the machine, the storage as a
+    persistent id, the list of keys, and the numbers after their count. It is the one that pickling a tensor writes;
+    another one is refused, so that nothing is ever unpacked to more than its size in the file.
 
     Raises:
         Unreadable: another form, or not the stated number of numbers.

@@ -2,9 +2,9 @@
 
 A network is a module N(x, noise, labels): x (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None ->
 (B, *D); one of images may also be told (B, k) how they were augmented. `hvp` turns a network into a Hamiltonian
-velocity predictor, `score` into an estimate of grad log pi, `noised-score` into one of the score of noised data; nothing
-else needs to know which network it is. `noise-predictor` makes an HVP of networks with the older conventions of
-`clocks`.
+velocity predictor, `score` into an estimate of grad log pi, `noised-score` into one of the score of noised data;
+nothing else needs to know which network it is. `noise-predictor` makes an HVP of networks with the older conventions
+of `clocks`.
 """
 
 from hgfctl.registry import Registry

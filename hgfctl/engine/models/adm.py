@@ -1,5 +1,7 @@
 """The U-Net of Dhariwal and Nichol 2021 (arXiv 2105.05233), "ADM", in the form and with the names that EDM gave it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -12,7 +14,7 @@ HEAD = 64
 
 
 class ADM(nn.Module):
-    """Residual blocks which the conditioning scales and shifts, with attention of several heads wherever a level has it.
+    """Residual blocks that the conditioning scales and shifts, with attention of several heads wherever a level has it.
 
     Args:
         shape: (C, H, W); H and W divisible by 2 once for every level but the first.
@@ -43,8 +45,8 @@ class ADM(nn.Module):
         label_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if len(shape) != 3:
-            raise ValueError(f"it takes images (C, H, W), and the data's items have shape {tuple(shape)}")
+        if len(shape) != 3 or model_channels % 4:
+            raise ValueError(f"it takes images and model_channels by fours, not {tuple(shape)} and {model_channels}")
         image, height, width = shape
         factor = 2 ** (len(channel_mult) - 1)
         if height % factor or width % factor:
@@ -113,7 +115,7 @@ class ADM(nn.Module):
         emb = self.map_layer1(silu(self.map_layer0(emb)))
         if self.map_label is not None and labels is not None:
             hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb.dtype, hidden))
+            emb = emb + self.map_label(class_vectors(labels, self.classes, emb.dtype, hidden) / math.sqrt(self.classes))
         return silu(emb)
 
 
@@ -146,7 +148,7 @@ class ADMBlock(nn.Module):
         self.norm1 = adm_norm(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv1 = Conv2d(out_channels, out_channels, 3, gain=1e-5)
-        self.skip = Conv2d(in_channels, out_channels, 1, resample) if in_channels != out_channels else None
+        self.skip = Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         self.norm2 = adm_norm(out_channels) if self.heads else None
         self.qkv = Conv2d(out_channels, 3 * out_channels, 1) if self.heads else None
         self.proj = Conv2d(out_channels, out_channels, 1, gain=1e-5) if self.heads else None
@@ -156,10 +158,8 @@ class ADMBlock(nn.Module):
         h = self.conv0(silu(self.norm0(x)))
         scale, shift = self.affine(emb)[..., None, None].chunk(2, dim=1)
         h = self.conv1(self.dropout(silu(torch.addcmul(shift, self.norm1(h), scale + 1))))
-        if self.skip is not None:
-            h = h + self.skip(x)
-        else:
-            h = h + (self.conv0.resampled(x) if self.resample else x)
+        plain = self.conv0.resampled(x) if self.resample else x
+        h = h + (plain if self.skip is None else self.skip(x))
         if self.qkv is not None and self.norm2 is not None and self.proj is not None:
             h = h + self.proj(attention(self.qkv(self.norm2(h)), self.heads))
         return h

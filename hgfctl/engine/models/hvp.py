@@ -38,8 +38,8 @@ class HVP(nn.Module):
         """The same network as the predictor of another linear flow of the same data, exactly.
 
         N is asked for (v - c_skip x) / c_out. With (x, v) = (a x0 + b z, a' x0 + b' z) and S = sd^2 + sigma^2 this is
-        (sd z - sigma x0 / sd) / sqrt(S), seen from c_in x = (x0 + sigma z) / sqrt(S): nothing but sigma = b/a is left of
-        the flow, whatever its prior is. The weights are shared, not copied.
+        (sd z - sigma x0 / sd) / sqrt(S), seen from c_in x = (x0 + sigma z) / sqrt(S): nothing but sigma = b/a is left
+        of the flow, whatever its prior is. The weights are shared, not copied.
         """
         other = copy.copy(self)
         other.flow = flow

@@ -1,4 +1,4 @@
-"""Networks of the time before EDM, which predict noise, as Hamiltonian velocity predictors."""
+"""Networks of the time before EDM, which predict noise (Ho et al. 2020, arXiv 2006.11239), as HVPs."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from hgfctl.engine.models.hvp import HVP, SIGMA_SEEN
 
 
 class NoisePredictor(HVP):
-    """V from Z(y, sigma) = eps(c_in y, time(sigma)), the noise z in y = x0 + sigma z (Ho et al. 2020, arXiv 2006.11239).
+    """V from Z(y, sigma) = eps(c_in y, time(sigma)), the noise z in y = x0 + sigma z (Ho et al. 2020).
 
-    With S = sd^2 + sigma^2, what `HVP` asks a network for is N = E[(sd z - sigma x0 / sd) / sqrt(S)] at u = y / sqrt(S),
-    whatever the linear flow; and x0 = y - sigma z, so
+    With S = sd^2 + sigma^2, what `HVP` asks a network for is N = E[(sd z - sigma x0 / sd) / sqrt(S)] at
+    u = y / sqrt(S), whatever the linear flow; and x0 = y - sigma z, so
 
         N(u, sigma) = (sqrt(S) Z(sqrt(S) u, sigma) - sigma u) / sd .
 
