@@ -198,6 +198,10 @@ class _Machine:
         module, _, name = module_and_name.partition(" ")
         self._import(module, name)
 
+    def _inst(self, module_and_name: str) -> None:
+        self._global(module_and_name)
+        raise Unreadable("it uses the instruction INST, which builds no plain value")
+
     def _stack_global(self) -> None:
         self._import(*self._pop(2))
 
