@@ -51,7 +51,7 @@ def module(
     state = {
         "training": False,
         "_parameters": {
-            **{name: nn.Parameter(value, requires_grad=False) for name, value in own.items() if name not in buffers},
+            **{name: _parameter(value) for name, value in own.items() if name not in buffers},
             "absent": None,
         },
         "_buffers": buffers,
@@ -66,6 +66,10 @@ def module(
         **attributes,
     }
     return Persistent(kind, state)
+
+
+def _parameter(value: Tensor) -> nn.Parameter:
+    return value if isinstance(value, nn.Parameter) else nn.Parameter(value, requires_grad=False)
 
 
 def _dict_of(tensors: Mapping[str, Tensor]) -> nn.ModuleDict:

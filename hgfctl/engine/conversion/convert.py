@@ -48,7 +48,7 @@ def convert(path: Path, out: Path) -> Checkpoint:
         network = edm.converted(entries["ema"])
         config = _config(path, network, entries)
         tensors, forgotten, parameters = _fitted(network, config, path.stat().st_size)
-    except Unreadable as error:
+    except (Unreadable, RequestError) as error:
         raise RequestError(f"{path} cannot be converted: {error}") from None
     description = {
         "kind": config.model.name,

@@ -19,7 +19,7 @@ from torch import Tensor
 from hgfctl.engine.conversion.facts import Facts
 from hgfctl.engine.conversion.snapshot import Record
 from hgfctl.engine.models.unet_layers import BINOMIAL, BOX
-from hgfctl.errors import unknown
+from hgfctl.errors import printable, unknown
 from hgfctl.inert_pickle import Unreadable
 
 AUGMENTED = 9
@@ -58,20 +58,19 @@ def converted(ema: Record) -> Converted:
     """The network of a snapshot.
 
     Raises:
-        Unreadable: its parts or numbers are not what they have to be.
-        RequestError: a network or a preconditioning that we do not have.
+        Unreadable: a network or a preconditioning that we do not have, or not the parts or numbers that it has to have.
     """
     if ema.kind not in PRECONDITIONING:
-        raise unknown("preconditioning", ema.kind, PRECONDITIONING)
+        raise Unreadable(str(unknown("preconditioning", printable(ema.kind), PRECONDITIONING)))
     own = Facts(ema.state, ema.kind)
-    raw = ema.state.get("_modules", {}).get("model")
-    if not isinstance(raw, Record) or raw.kind not in NETWORKS:
-        raise unknown("network", raw.kind if isinstance(raw, Record) else type(raw).__name__, NETWORKS)
+    raw = ema.part("model")
+    if raw.kind not in NETWORKS:
+        raise Unreadable(str(unknown("network", printable(raw.kind), NETWORKS)))
     made_with = raw.state.get("_init_kwargs")
     if not isinstance(made_with, dict) or raw.state.get("_init_args"):
         raise Unreadable(f"a {raw.kind} does not say what it was made with")
     facts = Facts(made_with, raw.kind)
-    side, channels = facts.whole("img_resolution", most=4096), facts.whole("in_channels", most=64)
+    side, channels = facts.whole("img_resolution", least=1, most=4096), facts.whole("in_channels", least=1, most=64)
     network = NETWORKS[raw.kind](facts, side)
     architecture = network.get("architecture", network["name"])
     head = f"dec.{side}x{side}_aux_conv" if network["name"] == "unet" else "out_conv"
@@ -144,12 +143,14 @@ def _dhariwal(facts: Facts, side: int) -> dict[str, Any]:
 def _sizes(
     facts: Facts, side: int, channels: int, mult: tuple[int, ...], blocks: int, attention: tuple[int, ...]
 ) -> dict[str, Any]:
-    channel_mult = facts.wholes("channel_mult", mult, most=64)
+    channel_mult = facts.wholes("channel_mult", mult, least=1, most=64)
+    if not channel_mult:
+        raise Unreadable(f"a {facts.of} without levels")
     heights = [side >> level for level in range(len(channel_mult))]
     return {
-        "model_channels": facts.whole("model_channels", channels, most=4096),
+        "model_channels": facts.whole("model_channels", channels, least=4, most=4096),
         "channel_mult": list(channel_mult),
-        "channel_mult_emb": facts.whole("channel_mult_emb", 4, most=64),
+        "channel_mult_emb": facts.whole("channel_mult_emb", 4, least=1, most=64),
         "num_blocks": facts.whole("num_blocks", blocks, most=64),
         "attn_resolutions": [r for r in facts.wholes("attn_resolutions", attention) if r in heights],
         "dropout": facts.number("dropout", 0.1),

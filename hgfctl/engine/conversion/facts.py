@@ -21,19 +21,19 @@ class Facts:
     values: Mapping[str, Any]
     of: str
 
-    def whole(self, name: str, default: int | None = None, most: int = 8192) -> int:
-        """A number of things, 0 ... most."""
+    def whole(self, name: str, default: int | None = None, least: int = 0, most: int = 8192) -> int:
+        """A number of things, least ... most."""
         value = self.values.get(name, default)
-        if type(value) is not int or not 0 <= value <= most:
-            raise self._wrong(name, f"a whole number from 0 to {most}")
+        if type(value) is not int or not least <= value <= most:
+            raise self._wrong(name, f"a whole number from {least} to {most}")
         return value
 
-    def wholes(self, name: str, default: tuple[int, ...] = (), most: int = 8192) -> tuple[int, ...]:
-        """At most 16 numbers of things."""
+    def wholes(self, name: str, default: tuple[int, ...], least: int = 0, most: int = 8192) -> tuple[int, ...]:
+        """Up to 16 numbers of things."""
         value = self.values.get(name, default)
         if not isinstance(value, list | tuple) or len(value) > 16:
             raise self._wrong(name, "a short list of whole numbers")
-        return tuple(Facts({name: one}, self.of).whole(name, most=most) for one in value)
+        return tuple(Facts({name: one}, self.of).whole(name, None, least, most) for one in value)
 
     def number(self, name: str, default: float | None = None) -> float:
         """A finite number."""

@@ -28,6 +28,17 @@ class Record:
     kind: str
     state: dict[str, Any] = field(default_factory=dict)
 
+    def part(self, name: str) -> "Record":
+        """A module directly below this one.
+
+        Raises:
+            Unreadable: there is none of this name.
+        """
+        found = dict(_entries(self, "_modules")).get(name)
+        if not isinstance(found, Record):
+            raise Unreadable(f"a {printable(self.kind)} has no network '{name}'")
+        return found
+
     def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers of a module and those below it, by their names in its state dict.
 
