@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hgfctl import __version__, checkpoints
 from hgfctl.engine.assembly import fresh_network, with_defaults
-from hgfctl.engine.conversion import edm
+from hgfctl.engine.conversion import edm, edm2
 from hgfctl.engine.conversion.edm import Converted
 from hgfctl.engine.conversion.snapshot import read
 from hgfctl.engine.models.hvp import parameter_count
@@ -45,7 +45,9 @@ def convert(path: Path, out: Path) -> Checkpoint:
     """
     entries = read(path)
     try:
-        network = edm.converted(entries["ema"])
+        ema = entries["ema"]
+        later = ema.kind == edm2.PRECONDITIONING
+        network = edm2.converted(ema, entries.get("encoder")) if later else edm.converted(ema)
         config = _config(path, network, entries)
         tensors, forgotten, parameters = _fitted(network, config, path.stat().st_size)
     except (Unreadable, RequestError) as error:

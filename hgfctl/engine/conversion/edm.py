@@ -61,7 +61,7 @@ def converted(ema: Record) -> Converted:
         Unreadable: a network or a preconditioning that we do not have, or not the parts or numbers that it has to have.
     """
     if ema.kind not in PRECONDITIONING:
-        raise Unreadable(str(unknown("preconditioning", printable(ema.kind), PRECONDITIONING)))
+        raise Unreadable(str(unknown("preconditioning", printable(ema.kind), [*PRECONDITIONING, "Precond"])))
     own = Facts(ema.state, ema.kind)
     raw = ema.part("model")
     if raw.kind not in NETWORKS:

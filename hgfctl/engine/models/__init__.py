@@ -14,6 +14,7 @@ NETWORKS = Registry(
     {
         "adm": "hgfctl.engine.models.adm:ADM",
         "dit": "hgfctl.engine.models.dit:DiT",
+        "edm2": "hgfctl.engine.models.magnitude_unet:MagnitudeUNet",
         "mlp": "hgfctl.engine.models.mlp:MLP",
         "perceptron": "hgfctl.engine.models.perceptron:Perceptron",
         "unet": "hgfctl.engine.models.unet:UNet",
