@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 RAN = "a-snapshot-was-run"
@@ -97,6 +98,19 @@ def snapshot(preconditioning: str, raw: Any, **attributes: Any) -> dict[str, Any
     }
 
 
+class EasyDict(dict[str, Any]):
+    """What EDM2 writes in place of a dictionary."""
+
+
+def edm2_snapshot(raw: Any, encoder: str = "StandardRGBEncoder") -> dict[str, Any]:
+    """What the file of EDM2 holds."""
+    parts = {"unet": raw, "logvar_linear": module("MPConv", {"weight": torch.zeros(1, 128)})}
+    content = EasyDict(encoder=Persistent(encoder, {"init": None}), dataset_kwargs=EasyDict(path="datasets/img64.zip"))
+    content["loss_fn"] = Persistent("EDM2Loss", {"P_mean": -0.8, "P_std": 1.6, "sigma_data": 0.5})
+    content["ema"] = module("Precond", {}, parts, use_fp16=True, sigma_data=0.5, _init_args=())
+    return content
+
+
 def dumps(content: Any, protocol: int = 4) -> bytes:
     """The bytes of the file."""
     with _as_edm_names_it():
@@ -111,14 +125,19 @@ def write(path: Path, content: Any) -> Path:
 
 @contextmanager
 def _as_edm_names_it() -> Iterator[None]:
-    package, persistence = ModuleType("torch_utils"), ModuleType("torch_utils.persistence")
-    function = _reconstruct_persistent_obj
-    before = function.__module__
-    persistence._reconstruct_persistent_obj = function  # type: ignore[attr-defined]
-    function.__module__ = "torch_utils.persistence"
-    sys.modules |= {"torch_utils": package, "torch_utils.persistence": persistence}
+    places = {_reconstruct_persistent_obj: "torch_utils.persistence", EasyDict: "dnnlib.util"}
+    ours = {thing: thing.__module__ for thing in places}
+    invented: dict[str, ModuleType] = {}
+    for thing, place in places.items():
+        invented[place.partition(".")[0]] = ModuleType(place.partition(".")[0])
+        invented[place] = ModuleType(place)
+        setattr(invented[place], thing.__name__, thing)
+        thing.__module__ = place
+    sys.modules |= invented
     try:
         yield
     finally:
-        function.__module__ = before
-        del sys.modules["torch_utils"], sys.modules["torch_utils.persistence"]
+        for thing, place in ours.items():
+            thing.__module__ = place
+        for name in invented:
+            del sys.modules[name]

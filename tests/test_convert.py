@@ -26,11 +26,13 @@ from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.models.adm import ADM
 from hgfctl.engine.models.clocks import CosineSteps, VarianceExploding, VariancePreserving
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.magnitude_layers import UnitFourier, UnitWeights, blend, join, to_unit, unit_silu
+from hgfctl.engine.models.magnitude_unet import MagnitudeUNet
 from hgfctl.engine.models.noise_predictor import NoisePredictor
 from hgfctl.engine.models.unet import UNet
 from hgfctl.engine.randomness import generator
 from hgfctl.errors import RequestError
-from tests.snapshots import RAN, network, snapshot, write
+from tests.snapshots import RAN, edm2_snapshot, module, network, snapshot, write
 
 SHAPE = (3, 8, 8)
 SIZES: dict[str, Any] = {"model_channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
@@ -167,6 +169,97 @@ def test_a_converted_network_denoises_as_its_paper_says_under_every_flow(case: s
                 scale = max(1.0, sigma if published.preconditioning != "EDMPrecond" else 1.0)
                 assert (found - published.denoiser(f, y, sigma)).abs().max() < tolerance * scale, (flow, sigma)
     assert not Path(RAN).exists()
+
+
+@pytest.mark.parametrize("classes", [0, 10])
+def test_a_network_of_edm2_denoises_as_edm_says_from_its_float16_file(classes: int, tmp_path: Path) -> None:
+    torch.manual_seed(classes)
+    raw = MagnitudeUNet(SHAPE, classes, 64, (1, 4), num_blocks=1, attn_resolutions=(4,), res_balance=0.4).eval()
+    with torch.no_grad():
+        for p in raw.parameters():
+            p.copy_(p.half() if p.ndim else 0.75)  # 0.75 / sqrt(256) and 0.75 / sqrt(64 * 9) are exact in float16
+        for buffer in raw.buffers():
+            buffer.copy_(buffer.half())
+    tensors = {name: value.half() for name, value in raw.state_dict().items()}
+    made_with = {
+        "img_resolution": 8, "img_channels": 3, "label_dim": classes, "model_channels": 64, "channel_mult": [1, 4],
+        "num_blocks": 1, "attn_resolutions": [4], "res_balance": 0.4,
+    }  # fmt: skip
+    content = module("UNet", tensors, _init_args=(), _init_kwargs=made_with)
+    made = convert(write(tmp_path / "x.pkl", edm2_snapshot(content)), tmp_path / "x.safetensors")
+    assert (made.network.architecture, made.config.data.options["path"]) == ("edm2", "img64.zip")
+    model = trained(tmp_path / "x.safetensors", torch.device("cpu"))
+    hvp = model.model.double()
+    assert isinstance(hvp, HVP)
+    raw.double()
+    y = torch.randn(2, *SHAPE, generator=generator("edm2"), dtype=torch.float64)
+    labels = torch.tensor([3, 7]) if classes else None
+
+    def f(x: Tensor, noise: float) -> Tensor:
+        with torch.no_grad():
+            return raw(x, torch.full((2,), noise, dtype=torch.float64), labels)
+
+    for sigma in (0.05, 2.0):
+        t = hvp.flow.time(torch.tensor(sigma, dtype=torch.float64))
+        found = denoiser_from_hvp(hvp.flow, y, t, hvp(y, t, labels))
+        torch.testing.assert_close(found, _edm(f, y, sigma), rtol=0, atol=1e-9)
+
+
+def test_gains_of_edm2_are_rounded_as_its_program_rounds_them(tmp_path: Path) -> None:
+    """g / sqrt(n) is taken in float16 there; 0.7 / sqrt(4 * 9) is moved by 1e-4 of it."""
+    raw = MagnitudeUNet((1, 4, 4), 0, 4, (1,), num_blocks=0)
+    tensors = {name: (value if value.ndim else torch.tensor(0.7)).half() for name, value in raw.state_dict().items()}
+    made_with = {"img_resolution": 4, "img_channels": 1, "model_channels": 4, "channel_mult": [1], "num_blocks": 0}
+    content = module("UNet", tensors, _init_args=(), _init_kwargs=made_with)
+    convert(write(tmp_path / "x.pkl", edm2_snapshot(content)), tmp_path / "x.safetensors")
+    gain = float(trained(tmp_path / "x.safetensors", torch.device("cpu")).model.state_dict()["network.out_gain"])
+    assert gain == pytest.approx(-6 * float(np.float16(np.float16(0.7) / np.float16(6))), rel=1e-7)
+    assert gain != pytest.approx(-float(np.float16(0.7)), rel=1e-5)
+
+
+def test_layers_of_edm2_preserve_magnitudes() -> None:
+    """Unit second moments in, unit second moments out: 200,000 draws or more, 4 standard errors."""
+    torch.manual_seed(0)
+    a, b = torch.randn(4, 64, 32, 32), torch.randn(4, 16, 32, 32)
+    for out in (
+        unit_silu(a),
+        blend(a[:, :16], b, 0.3),
+        join(a, b, 0.3),
+        to_unit(5 * a, (1,)),
+        UnitFourier(64)(a[0, 0, 0]),
+    ):
+        assert float(out.square().mean()) == pytest.approx(1, abs=0.03)
+    joined = join(a, b, 0.3)
+    shares = [float(joined[:, part].square().sum(1).mean()) for part in (slice(0, 64), slice(64, 80))]
+    assert shares[1] / shares[0] == pytest.approx((0.3 / 0.7) ** 2, rel=0.03)
+    layer = UnitWeights(64, 512, 3)
+    assert float(layer(a[:1]).detach()[..., 1:-1, 1:-1].square().mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_weights_of_edm2_count_by_their_direction_alone() -> None:
+    torch.manual_seed(0)
+    layer, x = UnitWeights(8, 4).eval(), torch.randn(3, 8)
+    before = layer(x)
+    with torch.no_grad():
+        layer.weight.mul_(torch.tensor([[3.0], [0.5], [7.0], [1.0]]))
+    torch.testing.assert_close(layer(x), before, rtol=1e-3, atol=1e-3)
+    layer.train()(x)
+    torch.testing.assert_close(layer.weight.square().mean(1), torch.ones(4), rtol=1e-3, atol=0)
+
+
+def test_of_edm2_latents_and_other_variants_are_refused(tmp_path: Path) -> None:
+    def refused(encoder: str = "StandardRGBEncoder", **made_with: Any) -> str:
+        raw = module(
+            "UNet", {"out_gain": torch.ones(())}, _init_args=(), _init_kwargs={"img_resolution": 8, **made_with}
+        )
+        write(tmp_path / "x.pkl", edm2_snapshot(raw, encoder))
+        with pytest.raises(RequestError) as refusal:
+            convert(tmp_path / "x.pkl", tmp_path / "x.safetensors")
+        return str(refusal.value)
+
+    assert "latents of Stable Diffusion" in refused("StabilityVAEEncoder")
+    assert "clip_act" in refused(clip_act=None)
+    assert "img_channels of UNet is to be a whole number" in refused()
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=str)

@@ -1,9 +1,14 @@
 """EDM2's networks (Karras et al. 2024, arXiv 2312.02696): preconditioned as EDM's are, stored in float16.
 
-The sign that `hvp` asks for is taken from the gain of the output.
+The sign that `hvp` asks for is taken from the gain of the output. A gain is divided by the root of its layer's number
+of inputs, which EDM2's program does in the precision of the file: in float16 this moves outputs by 3e-4, and what comes
+out there is what these networks were measured with. The gains are rounded in the same way here.
 """
 
+import math
 from typing import Any
+
+from torch import Tensor
 
 from hgfctl.engine.conversion.edm import Converted
 from hgfctl.engine.conversion.facts import Facts
@@ -56,6 +61,7 @@ def converted(ema: Record, encoder: Any) -> Converted:
     tensors = dict(raw.tensors())
     if "out_gain" not in tensors:
         raise Unreadable("a UNet lacks out_gain")
+    tensors |= _rounded_gains(tensors)
     tensors["out_gain"] = -tensors["out_gain"]
     return Converted(
         architecture="edm2",
@@ -68,3 +74,14 @@ def converted(ema: Record, encoder: Any) -> Converted:
         augmented=False,
         tensors=tensors,
     )
+
+
+def _rounded_gains(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gains g as sqrt(n) times what g / sqrt(n) is in the type of g; n, the inputs of the layer that each is of."""
+    layers = {"out_gain": "out_conv.weight"}
+    layers |= {name: name.replace("emb_gain", "emb_linear.weight") for name in tensors if name.endswith(".emb_gain")}
+    rounded = {}
+    for gain, layer in layers.items():
+        inputs = math.sqrt(math.prod(tensors[layer].shape[1:])) if layer in tensors else 1.0
+        rounded[gain] = (tensors[gain] / inputs).double() * inputs if inputs else tensors[gain]
+    return rounded
