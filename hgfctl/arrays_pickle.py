@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hgfctl.errors import RequestError
-from hgfctl.inert_pickle import Unreadable, load
+from hgfctl.inert_pickle import Calls, States, Unreadable, load
 
 
 def load_arrays(content: bytes, where: str) -> Any:
@@ -64,7 +64,7 @@ def _fill(array: np.ndarray, state: Any) -> None:
     _, shape, dtype, fortran, content = state
     if not isinstance(content, bytes) or prod(shape) * dtype.dtype.itemsize != len(content):
         raise Unreadable("an array is not of its stated size")
-    array.__setstate__((1, shape, dtype.dtype, bool(fortran), content))  # type: ignore[attr-defined]
+    array.__setstate__((1, shape, dtype.dtype, bool(fortran), content))  # type: ignore[arg-type]
 
 
 def _from_buffer(buffer: bytes, dtype: DType, shape: tuple[int, ...], order: str) -> np.ndarray:
@@ -75,18 +75,15 @@ def _uncalled(*_: Any) -> Any:
     raise Unreadable("it makes an array without content")
 
 
-ARRAY_CALLS = {
+IN_CORE: Calls = {
+    "multiarray._reconstruct": _empty,
+    "multiarray.scalar": scalar,
+    "numeric._frombuffer": _from_buffer,
+}
+ARRAY_CALLS: Calls = {
     "numpy.ndarray": _uncalled,
     "numpy.dtype": DType,
     "_codecs.encode": _latin1,
-    **{
-        f"numpy.{core}.{name}": call
-        for core in ("core", "_core")
-        for name, call in {
-            "multiarray._reconstruct": _empty,
-            "multiarray.scalar": scalar,
-            "numeric._frombuffer": _from_buffer,
-        }.items()
-    },
+    **{f"numpy.{core}.{name}": call for core in ("core", "_core") for name, call in IN_CORE.items()},
 }
-ARRAY_STATES = {DType: DType.set_state, np.ndarray: _fill}
+ARRAY_STATES: States = {DType: DType.set_state, np.ndarray: _fill}

@@ -215,8 +215,10 @@ class _Machine:
 
     def _reduce(self) -> None:
         called, arguments = self._pop(2)
-        if not isinstance(called, Name) or type(arguments) is not tuple:
+        if not isinstance(called, Name):
             raise Unreadable(f"it calls a {type(called).__name__}")
+        if type(arguments) is not tuple:
+            raise Unreadable(f"it calls {printable(called.full)} with a {type(arguments).__name__}")
         self.stack.append(self.calls[called.full](*arguments))
 
     _newobj = _reduce

@@ -206,15 +206,15 @@ def test_a_network_of_edm2_denoises_as_edm_says_from_its_float16_file(classes: i
 
 
 def test_gains_of_edm2_are_rounded_as_its_program_rounds_them(tmp_path: Path) -> None:
-    """g / sqrt(n) is taken in float16 there; 0.7 / sqrt(4 * 9) is moved by 1e-4 of it."""
+    """g / sqrt(n) is taken in float16 there; 0.3 / sqrt(4 * 9) is moved by 2e-4 of it."""
     raw = MagnitudeUNet((1, 4, 4), 0, 4, (1,), num_blocks=0)
-    tensors = {name: (value if value.ndim else torch.tensor(0.7)).half() for name, value in raw.state_dict().items()}
+    tensors = {name: (value if value.ndim else torch.tensor(0.3)).half() for name, value in raw.state_dict().items()}
     made_with = {"img_resolution": 4, "img_channels": 1, "model_channels": 4, "channel_mult": [1], "num_blocks": 0}
     content = module("UNet", tensors, _init_args=(), _init_kwargs=made_with)
     convert(write(tmp_path / "x.pkl", edm2_snapshot(content)), tmp_path / "x.safetensors")
     gain = float(trained(tmp_path / "x.safetensors", torch.device("cpu")).model.state_dict()["network.out_gain"])
-    assert gain == pytest.approx(-6 * float(np.float16(np.float16(0.7) / np.float16(6))), rel=1e-7)
-    assert gain != pytest.approx(-float(np.float16(0.7)), rel=1e-5)
+    assert gain == pytest.approx(-6 * float(np.float16(np.float16(0.3) / np.float16(6))), rel=1e-7)
+    assert gain != pytest.approx(-float(np.float16(0.3)), rel=1e-5)
 
 
 def test_layers_of_edm2_preserve_magnitudes() -> None:

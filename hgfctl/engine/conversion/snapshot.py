@@ -15,7 +15,7 @@ from torch import Tensor
 from hgfctl.arrays_pickle import DType, scalar
 from hgfctl.engine.conversion.storages import storage, strided
 from hgfctl.errors import RequestError, printable
-from hgfctl.inert_pickle import Unreadable, load
+from hgfctl.inert_pickle import Calls, States, Unreadable, load
 
 MOST_PARTS = 20_000
 """Modules below a network; the largest published one has under 2,000."""
@@ -117,7 +117,7 @@ def _dictionary() -> dict[str, Any]:
     return {}
 
 
-CALLS = {
+CALLS: Calls = {
     "torch_utils.persistence._reconstruct_persistent_obj": _persistent,
     "torch.nn.modules.container.ModuleDict": _module_dict,
     "torch._utils._rebuild_parameter": _parameter,
@@ -129,4 +129,4 @@ CALLS = {
     "numpy.core.multiarray.scalar": scalar,
     "numpy._core.multiarray.scalar": scalar,
 }
-STATES = {DType: DType.set_state, Record: _set_state}
+STATES: States = {DType: DType.set_state, Record: _set_state}
