@@ -160,7 +160,7 @@ def test_a_converted_network_denoises_as_its_paper_says_under_every_flow(case: s
 
         for flow in flows:
             hvp = model.model.under(flow)
-            for sigma in (0.025, 0.3, 2.0, 79.0):
+            for sigma in (0.025, 1.0, 79.0):
                 y = SD * x0 + sigma * z
                 t = flow.time(torch.tensor(sigma, dtype=torch.float64))
                 x = flow.path(t).a * y
@@ -331,7 +331,7 @@ def test_flows_that_cannot_be_exchanged_are_refused(tmp_path: Path) -> None:
         under_flow(model, "reflection")
 
 
-def test_a_snapshot_becomes_samples_and_a_figure(tmp_path: Path, hgfctl: Any) -> None:
+def test_a_snapshot_becomes_samples_and_a_distance(tmp_path: Path, hgfctl: Any) -> None:
     PUBLISHED["cond"].write(tmp_path / "snap.pkl", PUBLISHED["cond"].raw())
 
     def told(*arguments: str) -> dict[str, Any]:
@@ -348,5 +348,4 @@ def test_a_snapshot_becomes_samples_and_a_figure(tmp_path: Path, hgfctl: Any) ->
                  "--num", "4", "--flow", "oscillation")  # fmt: skip
     assert found["flow"] == "oscillation"
     assert found["fid"] == pytest.approx(0, abs=1e-6)  # the very same images
-    assert "training data" not in hgfctl("eval-fid", "snap.safetensors", "--nfe", "4", status=2).stdout
     assert not (tmp_path / RAN).exists()
