@@ -214,7 +214,7 @@ def _sampler(path: Path, nfe: int | None, flow: str | None, device: str) -> "tup
     return (
         sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe),
         home.samples if home else file.parent,
-        file.stem,
+        file.stem if flow is None else f"{file.stem}-{flow}",
     )
 
 

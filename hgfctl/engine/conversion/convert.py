@@ -73,7 +73,7 @@ def _config(path: Path, network: Converted, entries: dict[str, Any]) -> Config:
     tree: dict[str, Any] = {
         "preset": re.sub(r"[^\w.-]", "-", path.stem),
         "description": f"{network.architecture} of {printable(path.name)}, {network.preconditioning}",
-        "data": {**data, "resolution": network.shape[1], "labels": bool(network.classes)},
+        "data": {**data, "resolution": network.shape[1], "labels": bool(network.classes), "origin": ORIGIN},
         "augment": {"name": "geometric"} if network.augmented else None,
         "model": network.model,
         "flow": {"name": "diffusion", "sd": network.sd},
@@ -107,6 +107,8 @@ def _fitted(network: Converted, config: Config, size: int) -> tuple[dict[str, Te
         raise Unreadable(f"it has {surplus[0]}, and a {network.architecture} of the stated sizes does not")
     return {name: found[name].float() for name in wanted}, forgotten, parameter_count(empty)
 
+
+ORIGIN = "that is what the snapshot says it was trained on; --ref compares with something else"
 
 FORGETTABLE = ("resample_filter", "map_augment.weight")
 """Constants, and what says nothing where images are as they were."""
