@@ -23,3 +23,9 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> R
     guess = f"did you mean '{close[0]}'? " if close else ""
     place = f" {where}" if where else ""
     return RequestError(f"unknown {kind} '{name}'{place}; {guess}known: {', '.join(names)}")
+
+
+def printable(text: str, most: int = 80) -> str:
+    """Text from a file, fit for a message: short, without control characters."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
+    return shown if len(shown) <= most else shown[: most - 3] + "..."

@@ -38,6 +38,11 @@ class Registry(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
+    def name_of(self, component: type) -> str:
+        """What a class is registered as; its own name where it is not."""
+        written = f"{component.__module__}:{component.__qualname__}"
+        return next((name for name, entry in self._entries.items() if entry == written), component.__name__)
+
     def asks_for(self, name: str, parameter: str) -> bool:
         """Whether a component's constructor has this parameter."""
         return parameter in inspect.signature(self[name]).parameters

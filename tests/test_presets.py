@@ -86,7 +86,7 @@ def test_wrong_settings_are_named(settings: list[str], words: str) -> None:
         (["flow.name=osculation"], "unknown flow 'osculation'; did you mean 'oscillation'"),
         (["flow.alhpa=2"], "unknown option 'flow.alhpa' of oscillation; did you mean 'flow.alpha'"),
         (["flow.alpha=fast"], "flow.alpha: .*number.*'fast'"),
-        (["network.name=transformer"], "unknown network 'transformer'; known: dit, mlp, perceptron, unet"),
+        (["network.name=transformer"], "unknown network 'transformer'; known: adm, dit, edm2, mlp, perceptron, unet"),
         (["data.split=test"], "data.split: .*'test'"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hgfctl import __version__
-from hgfctl.cli import data, ema, eval_fid, latents, likelihood, presets, sample, score_match, train, visualize
+from hgfctl.cli import convert, data, ema, eval_fid, latents, likelihood, presets, sample, score_match, train, visualize
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.processes import first as first_rank
 
@@ -41,6 +41,7 @@ def _options(
 app.command("train")(train.train)
 app.command("score-match")(score_match.score_match)
 app.command("sample")(sample.sample)
+app.command("convert")(convert.convert)
 app.command("ema")(ema.ema)
 app.add_typer(eval_fid.app, name="eval-fid")
 app.command("likelihood")(likelihood.likelihood)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from hgfctl.errors import RequestError
 from hgfctl.processes import first
@@ -16,6 +18,15 @@ from hgfctl.processes import first
 if TYPE_CHECKING:
     import torch
     from rich.progress import Progress
+
+Flow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Sample by this flow, exactly, whichever the network was trained for: oscillation, diffusion or "
+        "flow-matching.",
+    ),
+]
 
 
 def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:

@@ -120,6 +120,7 @@ def measure(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    flow: console.Flow = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -142,7 +143,7 @@ def measure(
     from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shapes_of
     from hgfctl.engine.evaluation.extractor import check_dimension, wanted
     from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import check_taken, data_behind, opened
+    from hgfctl.engine.evaluation.sources import by_flow, check_taken, data_behind, opened
     from hgfctl.engine.evaluation.vectors import measured_points
     from hgfctl.engine.ranks import joined
 
@@ -156,7 +157,7 @@ def measure(
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
         return
     with joined(console.device(device)) as ranks:
-        subject = opened(named, ranks.device, features, None, resolution, skip_bad)
+        subject = by_flow(opened(named, ranks.device, features, None, resolution, skip_bad), named, flow)
         if ref is None and not isinstance(subject, Trained):
             raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
         if making.asks_for_a_model and not isinstance(subject, Trained):
@@ -225,6 +226,7 @@ def stats(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
+    flow: console.Flow = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -241,7 +243,7 @@ def stats(
     from hgfctl.engine.evaluation.evaluate import Making, image_set
     from hgfctl.engine.evaluation.feature_files import write_features
     from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import check_taken, opened
+    from hgfctl.engine.evaluation.sources import by_flow, check_taken, opened
     from hgfctl.engine.evaluation.unfinished import pass_file
     from hgfctl.engine.ranks import joined
 
@@ -253,7 +255,7 @@ def stats(
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
         return
     with joined(console.device(device)) as ranks:
-        subject = opened(named, ranks.device, features, split, resolution, skip_bad)
+        subject = by_flow(opened(named, ranks.device, features, split, resolution, skip_bad), named, flow)
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
         making = Making((nfe,), num, sampler=sampler, grid=grid, guidance=guided.of(subject, named))

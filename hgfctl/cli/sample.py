@@ -42,6 +42,7 @@ def sample(
             help=f"auto, optimized, {', '.join(GRIDS)}; families take numbers, as in power:3 or sigmoid:2.5,1.5."
         ),
     ] = None,
+    flow: console.Flow = None,
     optimize_grid: Annotated[
         bool,
         typer.Option(
@@ -82,7 +83,7 @@ def sample(
     """Sample a trained flow or score on a budget of network evaluations; prints the path of the output."""
     import torch
 
-    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.assembly import trained, under_flow
     from hgfctl.engine.models.guided import as_json
     from hgfctl.engine.precision import prepared, region
     from hgfctl.engine.ranks import joined
@@ -98,7 +99,7 @@ def sample(
         distributed.launch(gpus, device, {checkpoint: str(path)})
         return
     with joined(console.device(device)) as ranks:
-        model = trained(path, ranks.device)
+        model = under_flow(trained(path, ranks.device), flow)
         prepared(model.model, precision, ranks.device)
         told = {"churn": churn, "restart": restart, "tolerance": tolerance}
         how = overridden(model.config, settings or [], "sample", told).sample
@@ -114,7 +115,7 @@ def sample(
             _optimize(model, how, nfe, sampler)
         engine = model.sampler(nfe, sampler, grid, guided.of(model, str(path)), how)
         wanted = _classes(classes, model.classes)
-        output = out or _default_output(model, engine, seed, num)
+        output = out or _default_output(model, engine, flow, seed, num)
         seeds = torch.arange(seed, seed + num)
         began = time.monotonic()
         target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
@@ -135,6 +136,7 @@ def sample(
         "nfe": engine.nfe,
         "sampler": engine.method,
         "grid": engine.grid,
+        "flow": model.config.flow.name if model.config.flow else None,
         **as_json(engine.guidance),
         "seed": seed,
         "precision": precision,
@@ -183,12 +185,13 @@ def _classes(text: str | None, count: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _default_output(model: "Trained", engine: "Sampler", seed: int, num: int) -> Path:
+def _default_output(model: "Trained", engine: "Sampler", flow: str | None, seed: int, num: int) -> Path:
     """Below the run, or beside a checkpoint that lies in none."""
     from hgfctl.runs import run_of
 
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent
+    by = "" if flow is None else f"-{flow}"
     guided = f"-guidance{engine.guidance.weight:g}" if engine.guidance else ""
-    name = f"{model.path.stem}-{engine.method}-nfe{engine.nfe}{guided}-seed{seed}-num{num}.npz"
+    name = f"{model.path.stem}{by}-{engine.method}-nfe{engine.nfe}{guided}-seed{seed}-num{num}.npz"
     return folder / name

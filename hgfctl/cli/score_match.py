@@ -85,11 +85,12 @@ def score_match(
         return
     from hgfctl.engine.assembly import experiment
     from hgfctl.engine.data.density import known_density
+    from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.ranks import alone
 
     run = training.run_to_resume(resume, preset, runs, alone(place))
     config = training.resolved(run, preset, data, settings or [], skip_bad=False)
-    if config.model.name == "hvp":
+    if config.model.name in OF_FLOWS:
         raise RequestError(f"preset {config.preset} is of an hvp; train it with `hgfctl train`")
     if compare is not None:
         if resume:

@@ -38,6 +38,7 @@ def samples(
         ),
     ],
     nfe: Nfe = None,
+    flow: console.Flow = None,
     num: Annotated[int | None, typer.Option(min=1, help="How many; 64 images or 2,000 points when left out.")] = None,
     seed: Seed = 0,
     weight: guidance.Weight = None,
@@ -63,7 +64,7 @@ def samples(
         x, labels = batch.x[:count], None if batch.labels is None else batch.labels[:count]
         target = out or path.with_suffix(".png")
     else:
-        sampler, folder, stem = _sampler(path, nfe, device, guided)
+        sampler, folder, stem = _sampler(path, nfe, flow, device, guided)
         count = num or (64 if len(sampler.shape) == 3 else 2000)
         seeds = torch.arange(seed, seed + count)
         if sampler.guidance:
@@ -78,6 +79,7 @@ def samples(
 def trajectories(
     source: Source,
     nfe: Nfe = None,
+    flow: console.Flow = None,
     num: Annotated[int, typer.Option(min=1, help="How many particles.")] = 400,
     seed: Seed = 0,
     out: Annotated[
@@ -92,7 +94,7 @@ def trajectories(
     from hgfctl.engine.figures.trajectories import Course, animation, panels
     from hgfctl.engine.solvers.sampling import FlowSampler
 
-    sampler, folder, stem = _sampler(console.argument_path(source), nfe, device)
+    sampler, folder, stem = _sampler(console.argument_path(source), nfe, flow, device)
     if not isinstance(sampler, FlowSampler):
         what = "jumps" if sampler.method == "consistency" else "is a score"
         raise RequestError(f"trajectories are drawn for flows, and this {what}")
@@ -213,19 +215,19 @@ def run(
 
 
 def _sampler(
-    path: Path, nfe: int | None, device: str, guided: guidance.Asked = guidance.NONE
+    path: Path, nfe: int | None, flow: str | None, device: str, guided: guidance.Asked = guidance.NONE
 ) -> "tuple[Sampler, Path, str]":
     """A sampler for a checkpoint, the folder where its pictures belong, and the first part of their names."""
-    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.assembly import trained, under_flow
     from hgfctl.runs import checkpoint_file, run_of
 
     file = checkpoint_file(path)
-    model = trained(file, console.device(device))
+    model = under_flow(trained(file, console.device(device)), flow)
     home = run_of(file)
     return (
         model.sampler(nfe, guidance=guided.of(model, str(file))),
         home.samples if home else file.parent,
-        file.stem,
+        file.stem if flow is None else f"{file.stem}-{flow}",
     )
 
 

@@ -1,7 +1,7 @@
 """From a configuration, or a checkpoint, to data, flow, network and loss: the one place that knows all rooms."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.initial import adopted
 from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
 from hgfctl.engine.losses.loss import Loss
-from hgfctl.engine.models import MODELS, NETWORKS
+from hgfctl.engine.models import MODELS, NETWORKS, OF_FLOWS
 from hgfctl.engine.models.guided import Guidance, Guided, seen_in
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
@@ -32,7 +32,7 @@ from hgfctl.engine.solvers.langevin import LangevinSampler
 from hgfctl.engine.solvers.optimized import OptimizedGrid
 from hgfctl.engine.solvers.plan import Plan, plan
 from hgfctl.engine.solvers.sampling import FlowSampler, Sampler
-from hgfctl.errors import RequestError
+from hgfctl.errors import RequestError, unknown
 from hgfctl.presets import COMPONENTS, Component, Config, SampleSection, configuration
 from hgfctl.registry import Registry
 
@@ -143,7 +143,7 @@ def experiment(
         raise RequestError(f"preset {config.preset}: init is for `hgfctl train`; leave it out")
     if config.augment and len(data.shape) != 3:
         raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
-    scaled = "flow" if config.model.name == "hvp" else "model"
+    scaled = "flow" if config.model.name in OF_FLOWS else "model"
     component: Component | None = getattr(config, scaled)
     if component is not None and "sd" not in component.options:
         config = _with_option(config, scaled, "sd", round(data.root_mean_square(), 6))
@@ -232,8 +232,35 @@ def trained(path: Path, device: torch.device) -> Trained:
     )
 
 
+def under_flow(model: Trained, name: str | None) -> Trained:
+    """The same network as the predictor of another flow, for data of the same scale; see `HVP.under`.
+
+    Args:
+        model: of a linear flow.
+        name: of a linear flow; None for the model's own.
+
+    Raises:
+        RequestError: one of the two is not linear, or the model predicts no velocity.
+    """
+    if name is None:
+        return model
+    linear = sorted(known for known in FLOWS if issubclass(FLOWS[known], LinearFlow))
+    if name not in linear:
+        raise unknown("flow", name, linear, "to sample by")
+    if not isinstance(model.model, HVP) or not isinstance(model.model.flow, LinearFlow):
+        kind = "reflection" if isinstance(model.model, HVP) else model.config.model.name
+        raise RequestError(
+            f"--flow: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
+        )
+    if FLOWS.name_of(type(model.model.flow)) == name:
+        return model
+    options = FLOWS.options(name, {"sd": model.model.flow.sd})
+    config = model.config.model_copy(update={"flow": Component(name=name, options=options)})
+    return replace(model, config=config, model=model.model.under(FLOWS.build(name, options)))
+
+
 def _check_fit(config: Config) -> None:
-    of_hvp = config.model.name == "hvp"
+    of_hvp = config.model.name in OF_FLOWS
     if of_hvp and config.flow is None:
         raise RequestError(f"preset {config.preset}: flow: a value is needed; known: {', '.join(FLOWS)}")
     if not of_hvp and config.flow is not None:
@@ -321,7 +348,7 @@ def sampler_of(
     nfe, sampler, grid = nfe or default.nfe, sampler or default.sampler, grid or default.grid
     if sampler == "auto" and default.sampler == "consistency":
         sampler = default.sampler
-    own = {HVP: "", Score: "hmc", NoisedScore: "langevin"}[type(model)]
+    own = "" if isinstance(model, HVP) else {Score: "hmc", NoisedScore: "langevin"}[type(model)]
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
     if sampler == "consistency" and isinstance(model, HVP):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hgfctl import presets
-from hgfctl.engine.assembly import Trained, trained
+from hgfctl.engine.assembly import Trained, trained, under_flow
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.images import Images, StoredImages
@@ -72,6 +72,19 @@ def check_taken(sources: Sequence[Source], resolution: int | None, split: str | 
         raise RequestError("--resolution is for folders and zips of images, and there are none")
     if split is not None and all(isinstance(one, FeatureSet) for one in sources[1:]):
         raise RequestError("--split is for data sets, and the reference is a file of features")
+
+
+def by_flow(source: Source, name: str, flow: str | None) -> Source:
+    """A model under another flow; see `under_flow`.
+
+    Raises:
+        RequestError: it is no model, or none of a flow that could be exchanged.
+    """
+    if flow is None:
+        return source
+    if not isinstance(source, Trained):
+        raise RequestError(f"--flow is for models, and {name} is none")
+    return under_flow(source, flow)
 
 
 def data_behind(model: Trained, split: str | None = None) -> DataSet:

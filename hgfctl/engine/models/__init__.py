@@ -3,7 +3,8 @@
 A network is a module N(x, noise, labels): x (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None ->
 (B, *D); one of images may also be told (B, k) how they were augmented. `hvp` turns a network into a Hamiltonian
 velocity predictor, `score` into an estimate of grad log pi, `noised-score` into one of the score of noised data;
-nothing else needs to know which network it is.
+nothing else needs to know which network it is. `noise-predictor` makes an HVP of networks with the older conventions
+of `clocks`.
 """
 
 from hgfctl.registry import Registry
@@ -11,7 +12,9 @@ from hgfctl.registry import Registry
 NETWORKS = Registry(
     "network",
     {
+        "adm": "hgfctl.engine.models.adm:ADM",
         "dit": "hgfctl.engine.models.dit:DiT",
+        "edm2": "hgfctl.engine.models.magnitude_unet:MagnitudeUNet",
         "mlp": "hgfctl.engine.models.mlp:MLP",
         "perceptron": "hgfctl.engine.models.perceptron:Perceptron",
         "unet": "hgfctl.engine.models.unet:UNet",
@@ -22,7 +25,21 @@ MODELS = Registry(
     "model",
     {
         "hvp": "hgfctl.engine.models.hvp:HVP",
+        "noise-predictor": "hgfctl.engine.models.noise_predictor:NoisePredictor",
         "score": "hgfctl.engine.models.score:Score",
         "noised-score": "hgfctl.engine.models.noised_score:NoisedScore",
     },
 )
+
+OF_FLOWS = ("hvp", "noise-predictor")
+"""Models that are HVPs, and need a flow."""
+
+CLOCKS = Registry(
+    "clock",
+    {
+        "vp": "hgfctl.engine.models.clocks:VariancePreserving",
+        "ve": "hgfctl.engine.models.clocks:VarianceExploding",
+        "iddpm": "hgfctl.engine.models.clocks:CosineSteps",
+    },
+)
+"""What a noise predictor is told of the noise level."""

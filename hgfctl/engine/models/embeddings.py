@@ -12,16 +12,17 @@ class PositionalEmbedding(nn.Module):
 
     Args:
         channels: length of the embedding, even.
+        endpoint: whether 1e-4 itself is one of the frequencies.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, endpoint: bool = True) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.endpoint = channels, endpoint
 
     def forward(self, c: Tensor) -> Tensor:
         """(B,) -> (B, channels)."""
         count = self.channels // 2
-        exponent = torch.arange(count, dtype=torch.float32, device=c.device) / (count - 1)
+        exponent = torch.arange(count, dtype=torch.float32, device=c.device) / (count - self.endpoint)
         phase = torch.outer(c, (1e-4**exponent).to(c.dtype))
         return torch.cat([phase.cos(), phase.sin()], dim=1)
 

@@ -1,6 +1,7 @@
 """The Hamiltonian velocity predictor: a network, a flow, and the preconditioner between them."""
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -32,6 +33,17 @@ class HVP(nn.Module):
         super().__init__()
         self.network = network
         self.flow = flow
+
+    def under(self, flow: Flow) -> Self:
+        """The same network as the predictor of another linear flow of the same data, exactly.
+
+        N is asked for (v - c_skip x) / c_out. With (x, v) = (a x0 + b z, a' x0 + b' z) and S = sd^2 + sigma^2 this is
+        (sd z - sigma x0 / sd) / sqrt(S), seen from c_in x = (x0 + sigma z) / sqrt(S): nothing but sigma = b/a is left
+        of the flow, whatever its prior is. The weights are shared, not copied.
+        """
+        other = copy.copy(self)
+        other.flow = flow
+        return other
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
         """V(x, t): x (B, *D), t () or (B,), labels (B,) or None -> (B, *D) in the type of x.

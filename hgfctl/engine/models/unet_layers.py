@@ -146,12 +146,14 @@ class UNetBlock(nn.Module):
         return h
 
 
-def attention(qkv: Tensor) -> Tensor:
-    """One head over all pixels. Channels of qkv (B, 3C, H, W) hold q, k and v interleaved, as EDM's weights do."""
+def attention(qkv: Tensor, heads: int = 1) -> Tensor:
+    """Over all pixels. Channels of qkv (B, 3C, H, W) go through the heads, and hold q, k and v interleaved in each, as
+    EDM's weights do.
+    """
     batch, channels, height, width = qkv.shape
-    q, k, v = qkv.reshape(batch, channels // 3, 3, height * width).permute(2, 0, 3, 1)
-    attended = scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1)).squeeze(1)
-    return attended.transpose(1, 2).reshape(batch, channels // 3, height, width)
+    q, k, v = qkv.reshape(batch, heads, channels // (3 * heads), 3, height * width).permute(3, 0, 1, 4, 2)
+    attended = scaled_dot_product_attention(q, k, v)
+    return attended.transpose(2, 3).reshape(batch, channels // 3, height, width)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.data.dataset import Batch
-from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.flows.flow import Flow, as_times
 from hgfctl.engine.models.guided import Guidance, Guided
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
@@ -51,9 +51,14 @@ class Sampler(ABC):
         return None
 
     @property
+    def flow(self) -> Flow | None:
+        """What carries the prior to the data, if a flow does."""
+        return None
+
+    @property
     def identity(self) -> str:
         """All that a sample depends on besides the weights and its seed."""
-        return f"{self.method} {self.grid} {self.nfe}"
+        return f"{self.method} {self.grid} {self.nfe} {self.flow}"
 
     @abstractmethod
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
@@ -130,9 +135,13 @@ class FlowSampler(Sampler):
         return self.hvp.guidance if isinstance(self.hvp, Guided) else None
 
     @property
+    def flow(self) -> Flow:
+        return self.hvp.flow
+
+    @property
     def identity(self) -> str:
         guided = f" {self.guidance.weight} {self.guidance.interval}" if self.guidance else ""
-        return f"{self.plan.solver} {self.plan.times.tolist()}{guided}"
+        return f"{self.plan.solver} {self.plan.times.tolist()} {self.flow}{guided}"
 
     def start(self, seeds: Tensor) -> Tensor:
         """x_T, one draw from the prior for each seed: (B, *shape), float64, on the CPU."""
