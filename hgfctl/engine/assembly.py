@@ -379,7 +379,7 @@ def _planned(hvp: HVP, guidance: Guidance | None, *how: Any) -> tuple[HVP, Plan]
     if guidance is None:
         return hvp, plan(hvp.flow, *how)
     guided = Guided(hvp, guidance)
-    chosen = plan(hvp.flow, *how, guided.evaluations)
+    chosen = plan(hvp.flow, *how, price=guided.evaluations)
     if guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
         raise RequestError(
             f"{guidance}: of {chosen.nfe} calls by {chosen.solver.name} on {chosen.grid} none lies there; "

@@ -73,14 +73,14 @@ class Guided(HVP):
         self.guide = None if guidance.guide is None else seen_in(hvp.flow, guidance.guide)
         self.guidance = guidance
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
         weight = self.guidance.weight_at(self.flow.sigma(t))
         if bool((weight == 1).all()):
-            return self.strong(x, t, labels)
-        weak = self.strong(x, t) if self.guide is None else self.guide(x, t, labels)
+            return self.strong(x, t, labels, augmented)
+        weak = self.strong(x, t, None, augmented) if self.guide is None else self.guide(x, t, labels, augmented)
         if bool((weight == 0).all()):
             return weak
-        strong = self.strong(x, t, labels)
+        strong = self.strong(x, t, labels, augmented)
         return strong + over(weight - 1, x).to(x.dtype) * (strong - weak)
 
     def evaluations(self, t: Tensor) -> int:
@@ -106,12 +106,12 @@ class InFlow(HVP):
         super().__init__(hvp.network, flow)
         self.hvp, self.source, self.target_flow = hvp, hvp.flow, flow
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
         then = self.source.time(self.flow.sigma(t))
         here, there = self.target_flow.path(t), self.source.path(then)
         scale = torch.hypot(there.a, there.b) / torch.hypot(here.a, here.b)
         y = over(scale, x).to(x.dtype) * x
-        velocity = self.hvp(y, then, labels)
+        velocity = self.hvp(y, then, labels, augmented)
         denoised = denoiser_from_hvp(self.source, y, then, velocity)
         noise = noise_from_hvp(self.source, y, then, velocity)
         return hvp_from_denoiser_and_noise(self.target_flow, x, t, denoised, noise)

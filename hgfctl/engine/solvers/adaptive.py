@@ -8,29 +8,14 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Velocity, over
-from hgfctl.engine.integrators.runge_kutta import Tableau
+from hgfctl.engine.integrators.dormand_prince import ERROR, A, C
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import HgfctlError
 
-FIFTH = Tableau(
-    a=(
-        (),
-        (1 / 5,),
-        (3 / 40, 9 / 40),
-        (44 / 45, -56 / 15, 32 / 9),
-        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    ),
-    b=(35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-    c=(0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0),
-    order=5,
-    name="dopri5",
-)
-FOURTH = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40)
-"""Weights of the embedded method; its seventh slope is that at the end, the first of the next step."""
-
 FIRST_STEP = 0.01
 """Of the interval."""
+STAGES = len(C) - 1
+"""Evaluations of a step; the first slope is the last one of the step before."""
 SAFETY, LEAST, MOST = 0.9, 0.2, 5.0
 """By how much a step may differ from the one before."""
 VANISHED = 1e-8
@@ -54,15 +39,15 @@ class DormandPrince(Solver):
 
     @property
     def name(self) -> str:
-        return FIFTH.name
+        return "dopri5"
 
     def steps(self, nfe: int) -> int:
         """1: the method chooses its times between those of a grid, and needs none."""
-        return int(nfe >= 1 + len(FIFTH.b))
+        return int(nfe >= 1 + STAGES)
 
     def cost(self, steps: int) -> int:
         """At most, where there is a budget; at least, where there is none."""
-        return self.budget or 1 + steps * len(FIFTH.b)
+        return self.budget or 1 + steps * STAGES
 
     def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
         """As `Solver.trajectory`; V is called with a time for each item, (B,).
@@ -76,7 +61,7 @@ class DormandPrince(Solver):
         h = FIRST_STEP * (times[1] - times[0]).expand(len(start))
         for begin, end in pairwise(times):
             while bool((t != end).any()):
-                used += len(FIFTH.b)
+                used += STAGES
                 if self.budget and used > self.budget:
                     raise HgfctlError(
                         f"dopri5 takes more than --nfe {self.budget} evaluations for a tolerance of "
@@ -101,13 +86,11 @@ class DormandPrince(Solver):
         self, velocity: Velocity, flow: Flow, x: Tensor, t: Tensor, h: Tensor, first: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """A step: where it ends, V there, and the error in units of the tolerance (B,), never nan."""
-        slopes, width = [first], over(h, x).to(x)
-        for row, c in zip(FIFTH.a[1:], FIFTH.c[1:], strict=True):
-            moved = x + width * sum(a * k for a, k in zip(row, slopes, strict=True))
-            slopes.append(velocity(flow.confine(moved), t + c * h))
-        moved = flow.confine(x + width * sum(b * k for b, k in zip(FIFTH.b, slopes, strict=True)))
-        slopes.append(velocity(moved, t + h))
-        between = width * sum((b - e) * k for b, e, k in zip((*FIFTH.b, 0.0), FOURTH, slopes, strict=True))
+        slopes, width, moved = [first], over(h, x).to(x), x
+        for row, c in zip(A[1:], C[1:], strict=True):
+            moved = flow.confine(x + width * sum(a * k for a, k in zip(row, slopes, strict=True)))
+            slopes.append(velocity(moved, t + c * h))
+        between = width * sum(e * k for e, k in zip(ERROR, slopes, strict=True))
         scale = self.tolerance * (flow.sd + torch.maximum(x.abs(), moved.abs()))
         error = (between / scale).square().flatten(1).mean(1).sqrt().to(t)
         return moved, slopes[-1], torch.nan_to_num(error, nan=torch.inf)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
-from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.flows.flow import Flow, as_times
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models.hvp import HVP, SIGMA_SEEN
 from hgfctl.engine.randomness import generator
@@ -46,6 +46,10 @@ class ConsistencySampler(Sampler):
     @property
     def method(self) -> str:
         return "consistency"
+
+    @property
+    def flow(self) -> Flow:
+        return self.hvp.flow
 
     @property
     def nfe(self) -> int:
