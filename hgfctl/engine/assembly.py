@@ -355,13 +355,14 @@ def sampler_of(
         if guidance is not None:
             raise RequestError("--guidance is for solvers of flows, such as --sampler ab4; consistency takes none")
         return ConsistencySampler(shape, classes, model, nfe, **({} if grid == "auto" else {"grid": grid}))
+    how: dict[str, Any] = {"nfe": nfe, "sampler": sampler, "grid": grid, "shape": shape, "options": default}
+    how["searched"] = searched
     if isinstance(model, HVP):
-        return FlowSampler(shape, classes, *_planned(model, guidance, nfe, sampler, grid, shape, default, searched))
+        return FlowSampler(shape, classes, *_planned(model, guidance, **how))
     if isinstance(model, Score) and sampler not in ("auto", own):
         raise RequestError(f"sampler '{sampler}' is for HVPs; a score is sampled by hmc")
     if isinstance(model, NoisedScore) and sampler not in ("auto", own):
-        hvp = ScoreHVP(model)
-        return FlowSampler(shape, classes, *_planned(hvp, guidance, nfe, sampler, grid, shape, default, searched))
+        return FlowSampler(shape, classes, *_planned(ScoreHVP(model), guidance, **how))
     if guidance is not None:
         raise RequestError(f"--guidance is for solvers of flows, such as --sampler ab4; {own} takes none")
     if grid != "auto":
@@ -374,12 +375,12 @@ def sampler_of(
     return LangevinSampler(shape, classes, model, nfe, friction=default.friction, **chosen)
 
 
-def _planned(hvp: HVP, guidance: Guidance | None, *how: Any) -> tuple[HVP, Plan]:
-    """A predictor, guided or not, and the plan by which it is sampled; `how` are the arguments of `plan` after flow."""
+def _planned(hvp: HVP, guidance: Guidance | None, **how: Any) -> tuple[HVP, Plan]:
+    """A predictor, guided or not, and the plan by which it is sampled; `how` are arguments of `plan`."""
     if guidance is None:
-        return hvp, plan(hvp.flow, *how)
+        return hvp, plan(hvp.flow, **how)
     guided = Guided(hvp, guidance)
-    chosen = plan(hvp.flow, *how, price=guided.evaluations)
+    chosen = plan(hvp.flow, **how, price=guided.evaluations)
     if guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
         raise RequestError(
             f"{guidance}: of {chosen.nfe} calls by {chosen.solver.name} on {chosen.grid} none lies there; "
