@@ -74,13 +74,14 @@ class Guided(HVP):
         self.guidance = guidance
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
+        assert augmented is None  # images are augmented in training only
         weight = self.guidance.weight_at(self.flow.sigma(t))
         if bool((weight == 1).all()):
-            return self.strong(x, t, labels, augmented)
-        weak = self.strong(x, t, None, augmented) if self.guide is None else self.guide(x, t, labels, augmented)
+            return self.strong(x, t, labels)
+        weak = self.strong(x, t) if self.guide is None else self.guide(x, t, labels)
         if bool((weight == 0).all()):
             return weak
-        strong = self.strong(x, t, labels, augmented)
+        strong = self.strong(x, t, labels)
         return strong + over(weight - 1, x).to(x.dtype) * (strong - weak)
 
     def evaluations(self, t: Tensor) -> int:
@@ -107,11 +108,12 @@ class InFlow(HVP):
         self.hvp, self.source, self.target_flow = hvp, hvp.flow, flow
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
+        assert augmented is None
         then = self.source.time(self.flow.sigma(t))
         here, there = self.target_flow.path(t), self.source.path(then)
         scale = torch.hypot(there.a, there.b) / torch.hypot(here.a, here.b)
         y = over(scale, x).to(x.dtype) * x
-        velocity = self.hvp(y, then, labels, augmented)
+        velocity = self.hvp(y, then, labels)
         denoised = denoiser_from_hvp(self.source, y, then, velocity)
         noise = noise_from_hvp(self.source, y, then, velocity)
         return hvp_from_denoiser_and_noise(self.target_flow, x, t, denoised, noise)
