@@ -14,8 +14,8 @@ angle, grids on the common clock) is not screened again; of it, what was best th
 
 `table` prints a choice for vectors (`ring`, `tight-ring`, networks of up to 15 coordinates), one for images (`gmm64`,
 other networks): within 3 times the error of the best on every oracle, or as near to it as any, and of those the best on
-networks, on the one where it does worst relative to the best. --write puts it into the package, each choice with what it
-measured, the best of each problem and EDM's Heun (rho = 7).
+networks, on the one where it does worst relative to the best. --write puts it into the package, each choice with what
+it measured, the best of each problem and EDM's Heun (rho = 7).
 """
 
 import argparse
