@@ -53,6 +53,7 @@ def sample(
     import torch
 
     from hgfctl.engine.assembly import sampler_of, trained, under_flow
+    from hgfctl.engine.flows import flow_name
     from hgfctl.engine.ranks import joined
     from hgfctl.engine.solvers.sampling import shared_batches
     from hgfctl.runs import checkpoint_file
@@ -86,7 +87,7 @@ def sample(
         "nfe": engine.nfe,
         "sampler": engine.method,
         "grid": engine.grid,
-        "flow": model.config.flow.name if model.config.flow else None,
+        "flow": flow_name(engine.flow),
         "seed": seed,
         "seconds": round(seconds, 3),
         "images_per_second": round(num / seconds, 1),

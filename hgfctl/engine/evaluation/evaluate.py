@@ -15,7 +15,7 @@ from hgfctl.engine.evaluation.image_sets import GeneratedSet, ImageSet, StoredSe
 from hgfctl.engine.evaluation.references import cached_statistics
 from hgfctl.engine.evaluation.sources import Source
 from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.flows import FLOWS
+from hgfctl.engine.flows import flow_name
 from hgfctl.engine.metrics.neighbours import Coverage
 from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.sampling import Sampler
@@ -103,18 +103,13 @@ class Measurement:
             "nfe": self.sampler.nfe if self.sampler else None,
             "sampler": self.sampler.method if self.sampler else None,
             "grid": self.sampler.grid if self.sampler else None,
-            "flow": flow_name(self.sampler),
+            "flow": flow_name(self.sampler.flow) if self.sampler else None,
             "seeds": list(self.seeds),
             "kid": fmean(kid.value for kid in kids) if kids else None,
             "kid_error": sum(kid.error**2 for kid in kids) ** 0.5 / len(kids) if kids else None,
             **{key: fmean(getattr(one, key) for one in covers) if covers else None for key in Coverage._fields},
             "warnings": list(self.warnings),
         }
-
-
-def flow_name(sampler: Sampler | None) -> str | None:
-    """What the flow that a sampler follows is called, if it follows one."""
-    return FLOWS.name_of(type(sampler.flow)) if sampler and sampler.flow else None
 
 
 def image_set(
