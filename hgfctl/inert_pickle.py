@@ -5,8 +5,8 @@ knows the instructions that build plain values. A name that a file imports stays
 what the table holds is called in its place. Everything else is refused, with its name.
 
     values      None, numbers, text, bytes, lists, tuples, sets of text, dictionaries
-    sizes       a value takes no more memory than its part of the file, for a reader that ends where the file does;
-                keys are text, bytes or numbers, so that none takes long to hash
+    sizes       memory grows with the file and no faster, whatever sizes it states, for a reader that ends where the
+                file does; keys are text, bytes or numbers, so that none takes long to hash
 """
 
 import pickletools
@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from hgfctl.errors import printable
+
+MOST_INSTRUCTIONS = 3_000_000
+"""In one pickle; a network of 2,000 modules takes some 300,000."""
 
 
 class Unreadable(Exception):
@@ -60,9 +63,11 @@ def load(
     """
     machine = _Machine(calls, states or {}, persistent)
     try:
-        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
             if opcode.name == "STOP":
                 return machine.stack.pop()
+            if count == MOST_INSTRUCTIONS:
+                raise Unreadable(f"it takes more than {MOST_INSTRUCTIONS:,} instructions")
             machine.run(opcode.name, argument)
     except Unreadable:
         raise
@@ -117,21 +122,21 @@ class _Machine:
         elif instruction in _PYTHON2_TEXT:
             stack.append(argument.encode("latin1"))
         elif instruction in _TUPLES:
-            stack.append(tuple(self._pop(_TUPLES[instruction])))
+            stack.append(tuple(self._take(_TUPLES[instruction])))
         else:
-            handler = getattr(self, f"_{instruction.lower()}", None)
+            handler = getattr(self, f"_{instruction.lower()}", None)  # a method for each that is left
             if handler is None:
                 raise Unreadable(f"it uses the instruction {instruction}, which builds no plain value")
             handler() if argument is None else handler(argument)
 
-    def _pop(self, count: int) -> list[Any]:
+    def _take(self, count: int) -> list[Any]:
         if len(self.stack) < count:
             raise Unreadable("it takes from an empty stack")
         taken = self.stack[-count:]
         del self.stack[-count:]
         return taken
 
-    def _pop_to_mark(self) -> list[Any]:
+    def _take_to_mark(self) -> list[Any]:
         at = len(self.stack) - 1
         while self.stack[at] is not _MARK:
             at -= 1  # ends in an IndexError where there is no mark
@@ -140,21 +145,21 @@ class _Machine:
         return taken
 
     def _tuple(self) -> None:
-        self.stack.append(tuple(self._pop_to_mark()))
+        self.stack.append(tuple(self._take_to_mark()))
 
     def _list(self) -> None:
-        self.stack.append(self._pop_to_mark())
+        self.stack.append(self._take_to_mark())
 
     def _dict(self) -> None:
-        pairs = self._pop_to_mark()
+        pairs = self._take_to_mark()
         self.stack.append({})
         self._set(pairs)
 
     def _append(self) -> None:
-        self._extend(self._pop(1))
+        self._extend(self._take(1))
 
     def _appends(self) -> None:
-        self._extend(self._pop_to_mark())
+        self._extend(self._take_to_mark())
 
     def _extend(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
@@ -162,10 +167,10 @@ class _Machine:
         self.stack[-1].extend(items)
 
     def _setitem(self) -> None:
-        self._set(self._pop(2))
+        self._set(self._take(2))
 
     def _setitems(self) -> None:
-        self._set(self._pop_to_mark())
+        self._set(self._take_to_mark())
 
     def _set(self, pairs: list[Any]) -> None:
         if type(self.stack[-1]) is not dict:
@@ -176,7 +181,7 @@ class _Machine:
             self.stack[-1][key] = value
 
     def _additems(self) -> None:
-        items = self._pop_to_mark()
+        items = self._take_to_mark()
         if type(self.stack[-1]) is not set or not all(isinstance(item, str) for item in items):
             raise Unreadable("it builds a set of other things than text")
         self.stack[-1].update(items)
@@ -203,7 +208,7 @@ class _Machine:
         raise Unreadable("it uses the instruction INST, which builds no plain value")
 
     def _stack_global(self) -> None:
-        self._import(*self._pop(2))
+        self._import(*self._take(2))
 
     def _import(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
@@ -214,7 +219,7 @@ class _Machine:
         self.stack.append(Name(full))
 
     def _reduce(self) -> None:
-        called, arguments = self._pop(2)
+        called, arguments = self._take(2)
         if not isinstance(called, Name):
             raise Unreadable(f"it calls a {type(called).__name__}")
         if type(arguments) is not tuple:
@@ -224,7 +229,7 @@ class _Machine:
     _newobj = _reduce
 
     def _build(self) -> None:
-        (state,) = self._pop(1)
+        (state,) = self._take(1)
         value = self.stack[-1]
         if type(value) not in self.states:
             what = printable(value.full) if isinstance(value, Name) else f"a {type(value).__name__}"
@@ -232,7 +237,7 @@ class _Machine:
         self.states[type(value)](value, state)
 
     def _binpersid(self) -> None:
-        (id,) = self._pop(1)
+        (id,) = self._take(1)
         if self.persistent is None:
             raise Unreadable("it uses the instruction BINPERSID, which builds no plain value")
         self.stack.append(self.persistent(id))

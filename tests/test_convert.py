@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from hgfctl.cli.app import app
 from hgfctl.engine.assembly import trained, under_flow
 from hgfctl.engine.conversion.convert import convert
 from hgfctl.engine.data.mixture import gmm_mixture
@@ -331,16 +332,19 @@ def test_flows_that_cannot_be_exchanged_are_refused(tmp_path: Path) -> None:
         under_flow(model, "reflection")
 
 
-def test_a_snapshot_becomes_samples_and_a_distance(tmp_path: Path, hgfctl: Any) -> None:
+def test_a_snapshot_becomes_samples_and_a_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HGFCTL_CACHE", str(tmp_path / "cache"))
     PUBLISHED["cond"].write(tmp_path / "snap.pkl", PUBLISHED["cond"].raw())
 
     def told(*arguments: str) -> dict[str, Any]:
-        done: subprocess.CompletedProcess[str] = hgfctl(*arguments, "--json", "--device", "cpu")
+        done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
-    made = json.loads(hgfctl("convert", "snap.pkl", "--json").stdout)
+    made = told("convert", "snap.pkl")
     assert (made["output"], made["architecture"], made["classes"]) == ("snap.safetensors", "ddpm++", 10)
-    sampled = told("sample", "snap.safetensors", "--nfe", "4", "--num", "4", "--flow", "oscillation")
+    sampled = told("sample", "snap.safetensors", "--nfe", "4", "--num", "4", "--flow", "oscillation", "--device", "cpu")
     assert (sampled["flow"], sampled["output"]) == ("oscillation", "snap-oscillation-ab2-nfe4-seed0-num4.npz")
     images = np.load(tmp_path / sampled["output"])["images"]
     assert images.shape == (4, 8, 8, 3)

@@ -249,7 +249,7 @@ INTERVALS = [None, (0.0, 0.2), (0.2, 2.0), (1.0, 1e9), (50.0, 60.0)]
 
 @settings(max_examples=100)
 @given(
-    method=st.sampled_from([*SOLVERS]),
+    method=st.sampled_from([name for name in SOLVERS if name != "dopri5"]),
     grid=st.sampled_from([*GRIDS]),
     flow=st.sampled_from([*LINEAR.values()]),
     interval=st.sampled_from(INTERVALS) | st.tuples(st.floats(0, 1), st.floats(1.01, 30)),
@@ -475,7 +475,11 @@ def test_sample_says_how_it_was_guided(run: Run, models: dict[str, str], monkeyp
         ("guidable", ["--guidance", "2", "--guidance-interval", "500,600"], "of 35 calls by .* none lies there"),
         ("guidable", ["--guidance", "inf"], "inf: a finite number"),
         ("guidable", ["--guidance", "-1"], "--guidance.*greater than or equal to 0"),
-        ("guidable", ["--guidance", "2", "--nfe", "1"], "2 evaluations a step, guided, and --nfe 1 is too few"),
+        (
+            "guidable",
+            ["--guidance", "2", "--nfe", "1"],
+            ", guided, takes 2 evaluations or more, and --nfe 1 is too few",
+        ),
         ("guidable", ["--guidance", "2", "--guide", "ring"], r"ring\.safetensors: its items are \(2,\)"),
         ("guidable", ["--guidance", "2", "--guide", "box"], r"box\.safetensors: .* linear"),
         ("guidable", ["--guidance", "2", "--guide", "nowhere"], "no such checkpoint or run folder: nowhere"),

@@ -128,6 +128,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "an extension code": (lambda: b"\x80\x02\x82\x01.", "EXT1"),
     "a persistent id": (lambda: b"\x80\x02K\x01Q.", "BINPERSID"),
     "a persistent id in text": (lambda: b"Psome id\n.", "PERSID"),
+    "a value thrown away": (lambda: b"K\x010.", "POP"),
+    "a value twice": (lambda: b"K\x012.", "DUP"),
     "keyword arguments": (
         lambda: b"\x80\x04ccollections\nOrderedDict\n)}\x92.", "NEWOBJ_EX"),
     "a buffer out of band": (lambda: b"\x80\x05\x97.", "NEXT_BUFFER"),
@@ -244,6 +246,13 @@ def test_every_prefix_and_every_flipped_byte_of_a_file_is_harmless(
             with suppress(RequestError):
                 convert(tmp_path / "x.pkl", tmp_path / "x.safetensors")
     assert not (tmp_path / RAN).exists()
+
+
+def test_a_program_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hgfctl.inert_pickle.MOST_INSTRUCTIONS", 1000)
+    (tmp_path / "x.pkl").write_bytes(b"]" * 2000 + b".")
+    with pytest.raises(RequestError, match="more than 1,000 instructions"):
+        convert(tmp_path / "x.pkl", tmp_path / "x.safetensors")
 
 
 def test_only_ten_names_are_known() -> None:

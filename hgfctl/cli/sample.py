@@ -84,6 +84,7 @@ def sample(
     import torch
 
     from hgfctl.engine.assembly import trained, under_flow
+    from hgfctl.engine.flows import flow_name
     from hgfctl.engine.models.guided import as_json
     from hgfctl.engine.precision import prepared, region
     from hgfctl.engine.ranks import joined
@@ -136,7 +137,7 @@ def sample(
         "nfe": engine.nfe,
         "sampler": engine.method,
         "grid": engine.grid,
-        "flow": model.config.flow.name if model.config.flow else None,
+        "flow": flow_name(engine.flow),
         **as_json(engine.guidance),
         "seed": seed,
         "precision": precision,

@@ -13,7 +13,7 @@ from hgfctl.engine import precision
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
-from hgfctl.engine.flows import FLOWS
+from hgfctl.engine.flows import FLOWS, flow_name
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.initial import adopted
@@ -252,7 +252,7 @@ def under_flow(model: Trained, name: str | None) -> Trained:
         raise RequestError(
             f"--flow: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
         )
-    if FLOWS.name_of(type(model.model.flow)) == name:
+    if flow_name(model.model.flow) == name:
         return model
     options = FLOWS.options(name, {"sd": model.model.flow.sd})
     config = model.config.model_copy(update={"flow": Component(name=name, options=options)})

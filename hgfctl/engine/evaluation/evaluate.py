@@ -17,7 +17,7 @@ from hgfctl.engine.evaluation.references import cached_statistics, read_statisti
 from hgfctl.engine.evaluation.sources import Source
 from hgfctl.engine.evaluation.unfinished import comparison_file, pass_file, read_comparison, write_comparison
 from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.flows import FLOWS
+from hgfctl.engine.flows import flow_name
 from hgfctl.engine.metrics.kernel import mean_discrepancy
 from hgfctl.engine.metrics.neighbours import Coverage
 from hgfctl.engine.models.guided import Guidance, as_json
@@ -114,7 +114,7 @@ class Measurement:
             "nfe": self.sampler.nfe if self.sampler else None,
             "sampler": self.sampler.method if self.sampler else None,
             "grid": self.sampler.grid if self.sampler else None,
-            "flow": flow_name(self.sampler),
+            "flow": flow_name(self.sampler.flow) if self.sampler else None,
             **as_json(self.sampler.guidance if self.sampler else None),
             "seeds": list(self.seeds),
             "kid": kid.value if kid else None,
@@ -122,11 +122,6 @@ class Measurement:
             **{key: fmean(getattr(one, key) for one in covers) if covers else None for key in Coverage._fields},
             "warnings": list(self.warnings),
         }
-
-
-def flow_name(sampler: Sampler | None) -> str | None:
-    """What the flow that a sampler follows is called, if it follows one."""
-    return FLOWS.name_of(type(sampler.flow)) if sampler and sampler.flow else None
 
 
 def image_set(

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from hgfctl.engine.assembly import Trained
 from hgfctl.engine.data.dataset import DataSet, Finite
-from hgfctl.engine.evaluation.evaluate import Making, flow_name, sampler_for
+from hgfctl.engine.evaluation.evaluate import Making, sampler_for
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.sources import Source
+from hgfctl.engine.flows import flow_name
 from hgfctl.engine.metrics.kernel import Discrepancy, gaussian_mmd2, mean_discrepancy
 from hgfctl.engine.metrics.sliced import sliced_wasserstein
 from hgfctl.engine.models.guided import as_json
@@ -100,7 +101,7 @@ def measured_points(
             "nfe": sampler.nfe if sampler else None,
             "sampler": sampler.method if sampler else None,
             "grid": sampler.grid if sampler else None,
-            "flow": flow_name(sampler),
+            "flow": flow_name(sampler.flow) if sampler else None,
             **as_json(sampler.guidance if sampler else None),
             "seeds": making.first_seeds(DRAWN) if sampler else [],
         }

@@ -5,7 +5,12 @@ HVP, denoiser, noise and score into one another; `preconditioning` follows from 
 `boxes_hvp` are exact predictors, the oracles of every test and figure.
 """
 
+from typing import TYPE_CHECKING
+
 from hgfctl.registry import Registry
+
+if TYPE_CHECKING:
+    from hgfctl.engine.flows.flow import Flow
 
 FLOWS = Registry(
     "flow",
@@ -16,3 +21,8 @@ FLOWS = Registry(
         "reflection": "hgfctl.engine.flows.reflection:Reflection",
     },
 )
+
+
+def flow_name(flow: "Flow | None") -> str | None:
+    """What a flow is called in presets; None where there is none."""
+    return None if flow is None else FLOWS.name_of(type(flow))
