@@ -22,7 +22,7 @@ from hgfctl.cli.app import status
 from hgfctl.engine.assembly import experiment
 from hgfctl.engine.data.digits import digits
 from hgfctl.engine.data.masks import mask
-from hgfctl.engine.data.mixture import GaussianMixture, gmm64_mixture
+from hgfctl.engine.data.mixture import GaussianMixture, gmm_mixture
 from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.priors import GaussianPrior, UniformPrior
@@ -285,8 +285,8 @@ def test_pictures_of_what_lies_between(
 def test_compensated_sums_lose_no_digits() -> None:
     """1,000 steps of a float32 position against float64: at least 8 times nearer than plain sums, near one rounding."""
     flow = Oscillation()
-    hvp, times = MixtureHVP(gmm64_mixture(), flow), GRIDS["uniform"](flow, 1000)
-    start = flow.prior.sample((8, 64), generator(0, "sums")).float()
+    hvp, times = MixtureHVP(gmm_mixture(), flow), GRIDS["uniform"](flow, 1000)
+    start = flow.prior.sample((256, 2), generator(0, "sums")).float()
     truth = SOLVERS["euler"].solve(hvp, flow, start.double(), times)
     compensated = SOLVERS["euler"].solve(hvp, flow, start, times)
     assert compensated.dtype == torch.float32

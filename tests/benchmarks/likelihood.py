@@ -1,7 +1,7 @@
 """How right are likelihoods? Against exact ones, of Gaussian mixtures; and what they say of trained digits.
 
 python tests/benchmarks/likelihood.py exact [--tolerances 1e-5 1e-6 1e-7] [--items 200]
-python tests/benchmarks/likelihood.py probes [--items 64] [--repeats 50]
+python tests/benchmarks/likelihood.py probes [--items 200] [--repeats 50]
 python tests/benchmarks/likelihood.py digits RUN [--seeds 0 1000 2000] [--probes 2] [--tolerance 1e-3] [--num 359]
 python tests/benchmarks/likelihood.py start RUN [--num 64] [--probes 2] [--tolerance 1e-3]
 
