@@ -1,6 +1,6 @@
 """Does guidance help digits? Labels and Frechet distance over its weight, at equal budgets of network evaluations.
 
-    python tests/benchmarks/guidance.py RUN [--guides itself CKPT ...] [--weights 1.5 2 3 4] [--intervals 0.4,4]
+    python tests/benchmarks/guidance.py RUN [--guides itself CKPT ...] [--weights 1.5 2 3 4] [--intervals 0.4,4 0.1,1]
                                         [--nfe 20 36] [--num 1438] [--seeds 0 10000 20000]
 
 The columns are those of digits.py. RUN is guided by itself without classes, or by other checkpoints, at all noise
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--guides", nargs="+", default=["itself"])
     parser.add_argument("--weights", nargs="+", type=float, default=[1.5, 2, 3, 4])
-    parser.add_argument("--intervals", nargs="*", type=_interval, default=[(0.4, 4.0)])
+    parser.add_argument("--intervals", nargs="*", type=_interval, default=[(0.4, 4.0), (0.1, 1.0)])
     parser.add_argument("--nfe", nargs="+", type=int, default=[20, 36])
     parser.add_argument("--num", type=int, default=1438)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 10_000, 20_000])
