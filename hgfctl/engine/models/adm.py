@@ -115,7 +115,7 @@ class ADM(nn.Module):
         emb = self.map_layer1(silu(self.map_layer0(emb)))
         if self.map_label is not None and labels is not None:
             hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb.dtype, hidden) / math.sqrt(self.classes))
+            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden) / math.sqrt(self.classes))
         return silu(emb)
 
 

@@ -119,6 +119,6 @@ class MagnitudeUNet(nn.Module):
             if labels is None:
                 known = emb.new_zeros(len(emb), self.classes)
             else:
-                known = class_vectors(labels, self.classes, emb.dtype, hidden)
+                known = class_vectors(labels, self.classes, emb, hidden)
             emb = blend(emb, self.emb_label(known), self.label_balance)
         return unit_silu(emb)
