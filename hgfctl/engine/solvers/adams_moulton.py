@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Velocity
 from hgfctl.engine.solvers.adams_bashforth import integration_weights
+from hgfctl.engine.solvers.running_sum import RunningSum
 from hgfctl.engine.solvers.solver import Solver
 
 
@@ -36,22 +37,22 @@ class AdamsMoulton(Solver):
         return steps
 
     def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        x = before = start
+        total, x = RunningSum(start), start
         past: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.order)
         for i, t in enumerate(times[:-1]):
             value = (t, velocity(x, t))
             if past:
-                x = flow.confine(_moved(before, [value, *past], times[i - 1], t))
+                x = total.add(_increment([value, *past], times[i - 1], t), flow.confine)
             yield x
             past.appendleft(value)
-            before, x = x, flow.confine(_moved(x, past, t, times[i + 1]))
+            x = flow.confine(total.value + _increment(past, t, times[i + 1]))
         yield x
 
 
-def _moved(x: Tensor, values: Sequence[tuple[Tensor, Tensor]], t: Tensor, end: Tensor) -> Tensor:
+def _increment(values: Sequence[tuple[Tensor, Tensor]], t: Tensor, end: Tensor) -> Tensor:
     nodes, velocities = zip(*values, strict=True)
-    weights = integration_weights(torch.stack(nodes), t, end).to(x)
-    return x + sum(w * v for w, v in zip(weights, velocities, strict=True))
+    weights = integration_weights(torch.stack(nodes), t, end).to(velocities[0])
+    return torch.stack([w * v for w, v in zip(weights, velocities, strict=True)]).sum(0)
 
 
 ABM2 = AdamsMoulton(2)
