@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -153,7 +153,7 @@ def joined(parts: list[Latents]) -> Latents:
 
 def write_latents(latents: Latents, path: Path) -> None:
     """An .npz: `latents` (N, *shape) float64, `labels` (N,) where there are classes."""
-    arrays = {"latents": latents.x.numpy()}
+    arrays: dict[str, Any] = {"latents": latents.x.numpy()}
     if latents.labels is not None:
         arrays["labels"] = latents.labels.numpy()
     with replacing(path) as partial, partial.open("wb") as file:
