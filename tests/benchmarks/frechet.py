@@ -40,9 +40,11 @@ def main() -> None:
 
     whole = features(20_000, 1.0)._replace(deviations=None)
     print(f"{'N':>6} {'against':22} {'distance':>10} {'difference':>11} {'seconds':>8} {'sqrtm':>7} {'ratio':>6}")
-    for count in (10, 500, 1000, 2048, 6000, 20_000):
+    for count in (10, 500, 1000, 2048, 6000):
         p = features(count, 1.1)
-        references = {"features, as many": features(count, 1.0), "a covariance": whole}
+        references = {"features, as many": features(count, 1.0)}
+        if count == 500:
+            references["a covariance"] = whole
         if p.deviations is not None:
             references["covariances alone"] = references["features, as many"]._replace(deviations=None)
         for name, q in references.items():
