@@ -325,18 +325,18 @@ def test_a_model_is_measured_and_two_processes_agree(hgfctl: Run, digits: str) -
         assert json.loads(hgfctl(*command, *other).stdout)["fid"] == pytest.approx(one["fid"], rel=1e-6)
 
 
-def test_the_pipeline_of_the_design_works(hgfctl: Run, digits: str) -> None:
-    sampled = hgfctl("sample", "-", "--nfe", "2", "--num", "100", stdin=digits).stdout
-    done = hgfctl("eval-fid", "-", "--ref", "digits", stdin=sampled)
+def test_the_pipeline_of_the_design_works(inside: Run, digits: str) -> None:
+    sampled = inside("sample", "-", "--nfe", "2", "--num", "100", stdin=digits).stdout
+    done = inside("eval-fid", "-", "--ref", "digits", stdin=sampled)
     assert done.stdout.startswith("FID(random) ")  # what small images are compared in when nobody says
     assert len(done.stdout.splitlines()) == 1
     assert "100 images" in done.stderr
     assert "too large" in done.stderr
 
 
-def test_several_budgets_make_a_table_and_a_plot(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+def test_several_budgets_make_a_table_and_a_plot(inside: Run, digits: str, tmp_path: Path) -> None:
     command = ["eval-fid", digits, "--features", "pixels", "--nfe", "1,2,5", "--num", "60", "--seeds", "2"]
-    done = hgfctl(*command, "--out", "plot.png")
+    done = inside(*command, "--out", "plot.png")
     head, *rows = done.stdout.splitlines()
     assert "FID(pixels)" in head
     assert [row.split()[0] for row in rows] == ["1", "2", "5"]
@@ -345,64 +345,64 @@ def test_several_budgets_make_a_table_and_a_plot(hgfctl: Run, digits: str, tmp_p
         assert plot.width > 300
 
 
-def test_without_a_source_the_newest_run_is_meant(hgfctl: Run, digits: str) -> None:
+def test_without_a_source_the_newest_run_is_meant(inside: Run, digits: str) -> None:
     before = Path(digits).parents[1]
     command = [sys.executable, "-m", "hgfctl", "eval-fid", "--features", "pixels", "--num", "50", "--nfe", "1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=before, check=True)
     assert "the newest run, runs/digits-oscillation-001" in done.stderr
-    assert "no run with a checkpoint below ./runs" in hgfctl("eval-fid", status=2).stderr
+    assert "no run with a checkpoint below ./runs" in inside("eval-fid", status=2).stderr
 
 
-def test_statistics_are_made_once(hgfctl: Run, tmp_path: Path) -> None:
+def test_statistics_are_made_once(inside: Run, tmp_path: Path) -> None:
     """`stats` writes a file that stands for the images; a reference is looked at once and then found in the cache."""
     np.save(tmp_path / "images.npy", pixels(200).permute(0, 2, 3, 1).numpy().repeat(2, 1).repeat(2, 2))
-    made = hgfctl("eval-fid", "stats", "images.npy", "--features", "random", "--out", "x.npz").stdout
+    made = inside("eval-fid", "stats", "images.npy", "--features", "random", "--out", "x.npz").stdout
     assert made == "x.npz\n"
-    direct = hgfctl("eval-fid", "images.npy", "--ref", "digits", "--features", "random", "--json")
-    again = hgfctl("eval-fid", "x.npz", "--ref", "digits", "--json")  # which features, the file says
+    direct = inside("eval-fid", "images.npy", "--ref", "digits", "--features", "random", "--json")
+    again = inside("eval-fid", "x.npz", "--ref", "digits", "--json")  # which features, the file says
     assert json.loads(again.stdout)["fid"] == pytest.approx(json.loads(direct.stdout)["fid"], rel=1e-12)
     assert len(list((tmp_path / "cache" / "statistics").iterdir())) == 1
-    hgfctl("eval-fid", "images.npy", "--ref", "digits", "--split", "held-out", "--features", "random")
+    inside("eval-fid", "images.npy", "--ref", "digits", "--split", "held-out", "--features", "random")
     assert len(list((tmp_path / "cache" / "statistics").iterdir())) == 2
 
 
-def test_folders_and_zips_are_one(hgfctl: Run, tmp_path: Path) -> None:
+def test_folders_and_zips_are_one(inside: Run, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for i, image in enumerate(pixels(40).squeeze(1).numpy()):
         Image.fromarray(image).resize((8, 8)).save(tmp_path / "images" / f"{i:02}.png")
-    hgfctl("data", "prepare", "images", "--out", "images.zip")
+    inside("data", "prepare", "images", "--out", "images.zip")
     found = [
-        hgfctl("eval-fid", source, "--ref", "digits", "--features", "pixels").stdout
+        inside("eval-fid", source, "--ref", "digits", "--features", "pixels").stdout
         for source in ("images", "images.zip")
     ]
     assert found[0] == found[1]
 
 
-def test_weights_that_are_given(hgfctl: Run, tmp_path: Path) -> None:
+def test_weights_that_are_given(inside: Run, tmp_path: Path) -> None:
     weights = str(write_inception(tmp_path / "inception-2015-12-05.pt"))
     command = ["eval-fid", "digits", "--ref", "digits", "--split", "held-out", "--num", "20", "--weights", weights]
-    assert "--allow-code" in hgfctl(*command, status=2).stderr
-    done = hgfctl(*command, "--allow-code")
+    assert "--allow-code" in inside(*command, status=2).stderr
+    done = inside(*command, "--allow-code")
     assert done.stdout.startswith("FID(inception legacy-tensorflow ")  # never plain FID
-    assert "FID(inception clean " in hgfctl(*command, "--allow-code", "--resizing", "clean").stdout
+    assert "FID(inception clean " in inside(*command, "--allow-code", "--resizing", "clean").stdout
 
 
-def test_without_weights_one_message_says_what_to_do(hgfctl: Run, digits: str) -> None:
-    done = hgfctl("eval-fid", digits, "--nfe", "2", "--num", "50", "--features", "inception", status=1)
+def test_without_weights_one_message_says_what_to_do(inside: Run, digits: str) -> None:
+    done = inside("eval-fid", digits, "--nfe", "2", "--num", "50", "--features", "inception", status=1)
     assert len(done.stderr.splitlines()) == 2
     for part in ("inception-2015-12-05.pt", "95,607,719 bytes", "SHA-256 f58cb9b6", "--features random"):
         assert part in done.stderr
 
 
-def test_an_unwritable_plot_loses_nothing(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+def test_an_unwritable_plot_loses_nothing(inside: Run, digits: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     command = ["eval-fid", digits, "--features", "pixels", "--nfe", "1,2", "--num", "60", "--out", "file/plot.png"]
-    done = hgfctl(*command, status=1)
+    done = inside(*command, status=1)
     assert len(done.stdout.splitlines()) == 3
     assert "cannot write" in done.stderr
 
 
-def test_figures_are_kept_until_they_are_said(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+def test_figures_are_kept_until_they_are_said(inside: Run, digits: str, tmp_path: Path) -> None:
     """Killed once it has begun its second budget, a sweep does not make the images of the first one again."""
     command = [sys.executable, "-m", "hgfctl", "eval-fid", digits, "--features", "pixels", "--num", "300"]
     command += ["--nfe", "1,400", "--batch", "20"]
@@ -413,45 +413,45 @@ def test_figures_are_kept_until_they_are_said(hgfctl: Run, digits: str, tmp_path
             time.sleep(0.05)
         running.kill()
     before = next(kept.glob("*.json")).stat().st_mtime_ns
-    done = hgfctl(*command[3:-4], "--nfe", "1", "--json")
+    done = inside(*command[3:-4], "--nfe", "1", "--json")
     assert json.loads(done.stdout)["num"] == 300
     assert "going on" not in done.stderr
     assert not list(kept.glob("*.json")), before
 
 
-def test_a_damaged_cache_is_made_again(hgfctl: Run, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_made_again(inside: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((9, 8, 8), np.uint8))
     command = ["eval-fid", "images.npy", "--ref", "digits", "--split", "held-out", "--features", "pixels"]
-    first = hgfctl(*command).stdout
+    first = inside(*command).stdout
     (file,) = (tmp_path / "cache" / "statistics").iterdir()
     file.write_bytes(file.read_bytes()[:1000])
-    assert hgfctl(*command).stdout == first
+    assert inside(*command).stdout == first
 
 
-def test_a_diverged_model_is_named(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+def test_a_diverged_model_is_named(inside: Run, digits: str, tmp_path: Path) -> None:
     file = max((Path(digits) / "checkpoints").iterdir())
     tensors, description = checkpoints.load(file)
     checkpoints.save(tmp_path / "nan.safetensors", {k: v * torch.nan for k, v in tensors.items()}, description)
-    done = hgfctl("eval-fid", "nan.safetensors", "--features", "pixels", "--num", "50", "--nfe", "1", status=1)
+    done = inside("eval-fid", "nan.safetensors", "--features", "pixels", "--num", "50", "--nfe", "1", status=1)
     assert "the image of seed 0 holds NaN" in done.stderr
 
 
-def test_vectors_are_compared_without_features(hgfctl: Run, ring: str) -> None:
-    refused = hgfctl("eval-fid", ring, "--nfe", "5", status=2).stderr
+def test_vectors_are_compared_without_features(inside: Run, ring: str) -> None:
+    refused = inside("eval-fid", ring, "--nfe", "5", status=2).stderr
     assert "--features none" in refused
     assert "sliced Wasserstein" in refused
     command = ["eval-fid", ring, "--features", "none", "--num", "500", "--nfe", "5", "--json"]
-    found = json.loads(hgfctl(*command).stdout)
+    found = json.loads(inside(*command).stdout)
     assert found["sliced_wasserstein"] > found["floor"] > 0
     assert found["mmd_error"] > 0
-    sampled = hgfctl("sample", ring, "--nfe", "5", "--num", "500").stdout.strip()
+    sampled = inside("sample", ring, "--nfe", "5", "--num", "500").stdout.strip()
     again = json.loads(
-        hgfctl("eval-fid", sampled, "--ref", "ring", "--num", "500", "--features", "none", "--json").stdout
+        inside("eval-fid", sampled, "--ref", "ring", "--num", "500", "--features", "none", "--json").stdout
     )
     assert again["sliced_wasserstein"] == pytest.approx(found["sliced_wasserstein"], rel=1e-4)
 
 
-def test_wrong_requests_are_said_in_a_line(hgfctl: Run, digits: str, tmp_path: Path) -> None:
+def test_wrong_requests_are_said_in_a_line(inside: Run, digits: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "mixed").mkdir()
     for i, size in enumerate([(8, 8), (8, 8), (9, 8)]):
@@ -484,7 +484,7 @@ def test_wrong_requests_are_said_in_a_line(hgfctl: Run, digits: str, tmp_path: P
         (["stats", "rgb.npy", "--out", "x.txt"], "ends in .npz"),
         (["stats", "edm.npz", "--out", "x.npz"], "features already"),
     ]:  # fmt: skip
-        done = hgfctl("eval-fid", *arguments, status=2)
+        done = inside("eval-fid", *arguments, status=2)
         assert message in done.stderr, done.stderr
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) <= 2

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from hgfctl import checkpoints
-from hgfctl.cli.app import status
 from hgfctl.engine.data.mixture import gmm64_mixture, ring_mixture
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.diffusion import Diffusion
@@ -28,6 +26,7 @@ from hgfctl.engine.solvers.optimized import OptimizedGrid
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.errors import HgfctlError, RequestError
+from tests.conftest import Run
 
 
 class _Exact(nn.Module):
@@ -190,35 +189,19 @@ def test_auto_on_the_64_dimensional_oracle_at_every_budget() -> None:
         assert float(error) <= 1.25 * bound, nfe
 
 
-def _hgfctl(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    before, sys.argv = sys.argv, ["hgfctl", *arguments]
-    try:
-        code = status()
-    finally:
-        sys.argv = before
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_optimized_grids_and_options_from_the_command_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_optimized_grids_and_options_from_the_command_line(inside: Run) -> None:
     tiny = ("network.width=16", "network.blocks=1", "train.images=2000", "train.batch=100", "train.ramp=0")
     settings = [part for setting in tiny for part in ("--set", setting)]
-    code, run, _ = _hgfctl(capsys, "train", "--preset", "ring-oscillation", *settings, "--device", "cpu")
-    assert code == 0
-    sample = ("sample", run.strip(), "--num", "6", "--device", "cpu", "--json")
+    run = inside("train", "--preset", "ring-oscillation", *settings, "--device", "cpu").stdout.strip()
+    sample = ("sample", run, "--num", "6", "--device", "cpu", "--json")
 
     def facts(*arguments: str) -> dict[str, object]:
-        code, out, err = _hgfctl(capsys, *sample, *arguments)
-        assert code == 0, err
-        return json.loads(out)
+        found: dict[str, object] = json.loads(inside(*sample, *arguments).stdout)
+        return found
 
-    code, out, err = _hgfctl(capsys, *sample, "--nfe", "4", "--sampler", "euler", "--optimize-grid")
-    assert code == 0, err
-    assert "a grid for euler at NFE 4; distance to converged samples on held-out seeds" in err
-    assert json.loads(out)["grid"] == "optimized"
+    done = inside(*sample, "--nfe", "4", "--sampler", "euler", "--optimize-grid")
+    assert "a grid for euler at NFE 4; distance to converged samples on held-out seeds" in done.stderr
+    assert json.loads(done.stdout)["grid"] == "optimized"
     assert facts("--nfe", "4", "--sampler", "euler")["grid"] == "optimized"
     assert facts("--nfe", "5", "--sampler", "euler")["grid"] != "optimized"
     assert facts("--nfe", "4", "--sampler", "euler", "--grid", "power:3")["grid"] == "power:3"
@@ -235,9 +218,9 @@ def test_optimized_grids_and_options_from_the_command_line(
         (("--grid", "optimized", "--nfe", "7"), 2, "hgfctl sample CKPT --optimize-grid --nfe 7 makes one"),
         (("--sampler", "unipc4"), 2, "did you mean 'unipc"),
     ):
-        code, out, err = _hgfctl(capsys, *sample, *arguments)
-        assert (code, out) == (exit_status, ""), err
-        assert said in err
+        done = inside(*sample, *arguments, status=exit_status)
+        assert done.stdout == ""
+        assert said in done.stderr
 
 
 @pytest.mark.parametrize("how", [("--churn", "8"), ("--restart", "2")])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hgfctl import checkpoints
-from hgfctl.cli.app import status
 from hgfctl.engine.assembly import fresh_network, guided_by, sampler_of, trained, with_defaults
 from hgfctl.engine.data.mixture import GaussianMixture, isotropic
 from hgfctl.engine.evaluation.evaluate import Making, image_set
@@ -407,15 +407,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(inside: Callable[..., CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """`run(*arguments)` is the program in this process: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HGFCTL_CACHE", str(tmp_path / "cache"))
 
     def of(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["hgfctl", *arguments])
-        done = status()
-        return done, *capsys.readouterr()
+        done = inside(*arguments, status=None)
+        return done.returncode, done.stdout, done.stderr
 
     return of
 

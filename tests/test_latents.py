@@ -6,7 +6,6 @@ A network whose output is 0 leaves V = c_skip x: then the law is N(0, sd^2 I) wh
 import itertools
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,6 @@ from PIL import Image
 from torch import nn
 
 from hgfctl import checkpoints, presets
-from hgfctl.cli.app import status
 from hgfctl.engine.assembly import experiment
 from hgfctl.engine.data.digits import digits
 from hgfctl.engine.data.masks import mask
@@ -33,6 +31,7 @@ from hgfctl.engine.solvers.inpainting import inpainted
 from hgfctl.engine.solvers.interpolation import interpolated
 from hgfctl.engine.solvers.running_sum import RunningSum
 from hgfctl.errors import RequestError
+from tests.conftest import Run
 
 
 class Said(NamedTuple):
@@ -42,16 +41,13 @@ class Said(NamedTuple):
 
 
 @pytest.fixture
-def hgfctl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+def hgfctl(inside: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Said]:
     """The program in this process, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, expected: int = 0) -> Said:
-        monkeypatch.setattr(sys, "argv", ["hgfctl", *arguments])
-        code = status()
-        said = Said(code, *capsys.readouterr())
-        assert code == expected, said
-        return said
+        done = inside(*arguments, status=expected)
+        return Said(done.returncode, done.stdout, done.stderr)
 
     return run
 
@@ -296,6 +292,8 @@ def test_compensated_sums_lose_no_digits() -> None:
     off = [float((x.double() - truth).square().mean().sqrt()) for x in (compensated, plain)]
     assert off[0] < 3e-8
     assert off[1] > 8 * off[0]
+    corrected = [SOLVERS["abm3"].solve(hvp, flow, x, times).double() for x in (start, start.double())]
+    assert float((corrected[0] - corrected[1]).square().mean().sqrt()) < 6e-8
 
 
 def test_a_running_sum_between_walls_and_of_tiny_parts() -> None:
