@@ -76,6 +76,10 @@ def load(
     raise Unreadable("it ends too early")
 
 
+KEY_BITS = 60
+"""Of integers that are keys."""
+COPIED = 4096
+"""Bytes that may be used again and again."""
 _MARK = object()
 _IGNORED = {"PROTO", "FRAME"}
 _CONSTANTS: dict[str, Callable[[], Any]] = {
@@ -110,6 +114,7 @@ class _Machine:
         self.calls, self.states, self.persistent = calls, states, persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.used: dict[int, Any] = {}
 
     def run(self, instruction: str, argument: Any) -> None:
         stack = self.stack
@@ -176,8 +181,9 @@ class _Machine:
         if type(self.stack[-1]) is not dict:
             raise Unreadable(f"it sets items of a {type(self.stack[-1]).__name__}")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            if not isinstance(key, str | bytes | int | float):
-                raise Unreadable(f"a key of one of its dictionaries is a {type(key).__name__}")
+            # Larger integers can be chosen so that all of them fall on one hash.
+            if not isinstance(key, str | bytes) and not (type(key) is int and key.bit_length() < KEY_BITS):
+                raise Unreadable(f"a key of one of its dictionaries is {printable(repr(type(key).__name__))}")
             self.stack[-1][key] = value
 
     def _additems(self) -> None:
@@ -224,6 +230,7 @@ class _Machine:
             raise Unreadable(f"it calls a {type(called).__name__}")
         if type(arguments) is not tuple:
             raise Unreadable(f"it calls {printable(called.full)} with a {type(arguments).__name__}")
+        self._once(arguments)
         self.stack.append(self.calls[called.full](*arguments))
 
     _newobj = _reduce
@@ -234,7 +241,16 @@ class _Machine:
         if type(value) not in self.states:
             what = printable(value.full) if isinstance(value, Name) else f"a {type(value).__name__}"
             raise Unreadable(f"it sets the state of {what}")
+        self._once(state if isinstance(state, tuple) else (state,))
         self.states[type(value)](value, state)
+
+    def _once(self, arguments: tuple[Any, ...]) -> None:
+        """Long bytes and texts may be copied once: or a small file would fill the memory with copies of one part."""
+        for argument in arguments:
+            if isinstance(argument, str | bytes | bytearray) and len(argument) > COPIED:
+                if id(argument) in self.used:
+                    raise Unreadable("it makes several things of the same bytes")
+                self.used[id(argument)] = argument  # which keeps it alive, and its id its own
 
     def _binpersid(self) -> None:
         (id,) = self._take(1)

@@ -433,7 +433,7 @@ def test_a_diverged_model_is_named(inside: Run, digits: str, tmp_path: Path) -> 
     tensors, description = checkpoints.load(file)
     checkpoints.save(tmp_path / "nan.safetensors", {k: v * torch.nan for k, v in tensors.items()}, description)
     done = inside("eval-fid", "nan.safetensors", "--features", "pixels", "--num", "50", "--nfe", "1", status=1)
-    assert "the image of seed 0 holds NaN" in done.stderr
+    assert "the sample of seed 0 holds NaN" in done.stderr
 
 
 def test_vectors_are_compared_without_features(inside: Run, ring: str) -> None:

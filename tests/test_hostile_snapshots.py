@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 
+from hgfctl.arrays_pickle import ARRAY_CALLS
 from hgfctl.engine.conversion.convert import convert
 from hgfctl.engine.conversion.snapshot import CALLS
 from hgfctl.engine.models.unet import UNet
 from hgfctl.errors import RequestError
+from hgfctl.inert_pickle import Unreadable, load
 from tests.snapshots import RAN, Persistent, dumps, module, network, snapshot
 
 SHAPE = (1, 4, 4)
@@ -258,3 +260,30 @@ def test_a_program_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_only_ten_names_are_known() -> None:
     """The eight of EDM's snapshots, one of them under both names of NumPy's core, and EDM2's dictionary."""
     assert len(CALLS) == 10
+
+
+def test_small_files_take_little_time_and_memory(tmp_path: Path) -> None:
+    """The same bytes made into many things, keys of one hash, a path that doubles at every level."""
+    content = b"x" * 5000
+    again = b"".join(
+        [
+            b"\x80\x02]q\x00(c_codecs\nencode\nq\x01X",
+            len(content).to_bytes(4, "little") + content + b"q\x02X\x06\x00\x00\x00latin1q\x03\x86R",
+            *[b"h\x01h\x02h\x03\x86R"] * 3,
+            b"e.",
+        ]
+    )
+    with pytest.raises(Unreadable, match="several things of the same bytes"):
+        load(io.BytesIO(again), ARRAY_CALLS)
+    colliding = pickle.dumps({k * (2**61 - 1): None for k in range(1, 9)})
+    with pytest.raises(Unreadable, match="a key of one of its dictionaries"):
+        load(io.BytesIO(colliding), {})
+    deep: Any = "x"
+    for _ in range(60):
+        deep = (deep, deep)
+    tensors = weights()
+    raw = network("SongUNet", tensors, SHAPE, 0, **SIZES)
+    whole = snapshot("EDMPrecond", raw, sigma_data=0.5)
+    whole["dataset_kwargs"] = {"path": deep}
+    (tmp_path / "deep.pkl").write_bytes(dumps(whole))
+    convert(tmp_path / "deep.pkl", tmp_path / "x.safetensors")

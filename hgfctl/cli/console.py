@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import torch
     from rich.progress import Progress
 
+SampleSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="sample.KEY=VALUE", help="Another key of the preset's sample section; repeatable."),
+]
 Flow = Annotated[
     str | None,
     typer.Option(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hgfctl.engine.ranks import Ranks
 
 
-NOT_A_MODEL = "--nfe, --seeds, --sampler and --grid are for models, and {} is none"
+NOT_A_MODEL = "--nfe, --seeds, --sampler, --grid and --set are for models, and {} is none"
 
 
 class _MeasureByDefault(TyperGroup):
@@ -121,6 +121,7 @@ def measure(
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
     flow: console.Flow = None,
+    settings: console.SampleSettings = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -148,7 +149,7 @@ def measure(
     from hgfctl.engine.ranks import joined
 
     began = time.monotonic()
-    making = Making(_budgets(nfe), num, seed, seeds, sampler, grid)
+    making = Making(_budgets(nfe), num, seed, seeds, sampler, grid, settings=tuple(settings or ()))
     guided = guidance.Asked(weight, guide, interval)
     if out is not None and (out.suffix != ".png" or len(making.budgets) == 1):
         raise RequestError(f"--out {out}: names the plot (a .png) that several budgets make, such as --nfe 5,10,20,35")
@@ -227,6 +228,7 @@ def stats(
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
     flow: console.Flow = None,
+    settings: console.SampleSettings = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -258,9 +260,10 @@ def stats(
         subject = by_flow(opened(named, ranks.device, features, split, resolution, skip_bad), named, flow)
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
-        making = Making((nfe,), num, sampler=sampler, grid=grid, guidance=guided.of(subject, named))
+        making = Making((nfe,), num, sampler=sampler, grid=grid, settings=tuple(settings or ()))
         if making.asks_for_a_model and not isinstance(subject, Trained):
             raise RequestError(NOT_A_MODEL.format(named))
+        making = replace(making, guidance=guided.of(subject, named))
         check_taken((subject,), resolution, split)
         training.tell_skipped(subject)
         images = image_set(subject, named, making, nfe, seed)

@@ -93,6 +93,8 @@ class Asked:
             raise RequestError(f"--guidance is for models, and {called} is none")
         device = next(source.model.parameters()).device
         guide = trained(checkpoint_file(Path(self.guide).expanduser()), device) if self.guide else None
+        if guide:
+            guide.model.to(next(source.model.parameters()).dtype)
         return guided_by(source, self.weight, guide, self.levels())
 
 

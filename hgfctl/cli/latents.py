@@ -62,6 +62,7 @@ def encode(
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of draws of a law.")] = 0,
     batch: Batch_ = 256,
+    flow: console.Flow = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -70,11 +71,12 @@ def encode(
 
     from hgfctl.engine.evaluation.latents import encoded, joined, write_latents
     from hgfctl.engine.evaluation.likelihoods import batches, items
+    from hgfctl.engine.flows import flow_name
     from hgfctl.engine.solvers.transport import chosen
 
     if out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
-    model = _model(checkpoint, device)
+    model = _model(checkpoint, flow, device)
     source, name = _data(model, data, split, device)
     method = chosen(model.hvp.flow, nfe, sampler, grid, tolerance, tolerance)
     began = time.monotonic()
@@ -100,8 +102,10 @@ def encode(
         "num": len(latents.x),
         "shape": list(model.shape),
         "data": name,
-        "solver": method.name,
-        "evaluations": float(evaluations.mean()),
+        "sampler": method.name,
+        "flow": flow_name(model.hvp.flow),
+        "nfe": float(evaluations.mean()),
+        "checkpoint": str(model.path),
         "reconstruction_error": None if errors is None else float(errors.square().mean().sqrt()),
         "worst_reconstruction_error": None if errors is None else float(errors.max()),
         "latent_root_mean_square": scale,
@@ -120,6 +124,7 @@ def decode(
     grid: Grid = "auto",
     tolerance: Tolerance = 1e-5,
     batch: Batch_ = 256,
+    flow: console.Flow = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -127,10 +132,11 @@ def decode(
     import torch
 
     from hgfctl.engine.evaluation.latents import decoded, read_latents
+    from hgfctl.engine.flows import flow_name
     from hgfctl.engine.solvers.transport import chosen
     from hgfctl.sample_files import writing
 
-    model = _model(checkpoint, device)
+    model = _model(checkpoint, flow, device)
     found = read_latents(latents, model)
     method = chosen(model.hvp.flow, nfe, sampler, grid, tolerance, tolerance)
     began = time.monotonic()
@@ -140,7 +146,8 @@ def decode(
         for part in decoded(model, found, method, batch):
             write(part.x)
             bar.advance(task, len(part.x))
-    facts = {"output": str(out), "num": len(found.x), "shape": list(model.shape), "solver": method.name}
+    facts = {"output": str(out), "num": len(found.x), "shape": list(model.shape), "sampler": method.name}
+    facts |= {"flow": flow_name(model.hvp.flow), "checkpoint": str(model.path)}
     console.result(out, {**facts, "seconds": round(time.monotonic() - began, 3)}, json)
 
 
@@ -164,6 +171,7 @@ def inpaint(
     ] = 10,
     seed: Seed = 0,
     batch: Batch_ = 256,
+    flow: console.Flow = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -173,9 +181,10 @@ def inpaint(
     from hgfctl.engine.data.masks import mask as read_mask
     from hgfctl.engine.evaluation.latents import filled
     from hgfctl.engine.evaluation.likelihoods import batches, items
+    from hgfctl.engine.flows import flow_name
     from hgfctl.sample_files import writing
 
-    model = _model(checkpoint, device)
+    model = _model(checkpoint, flow, device)
     source, name = _data(model, data, split, device)
     hidden = read_mask(mask, model.shape)
     if nfe < repeats:
@@ -194,7 +203,10 @@ def inpaint(
         "num": len(seeds),
         "data": name,
         "hidden": int(hidden.sum()),
+        "sampler": "euler",
+        "flow": flow_name(model.hvp.flow),
         "nfe": nfe // repeats * repeats,
+        "checkpoint": str(model.path),
         "repeats": repeats,
         "seed": seed,
         "seconds": round(time.monotonic() - began, 3),
@@ -219,6 +231,7 @@ def interpolation(
     split: Split = None,
     nfe: Nfe = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; beside the run's samples when left out.")] = None,
+    flow: console.Flow = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -229,7 +242,7 @@ def interpolation(
     from hgfctl.engine.solvers.transport import chosen
     from hgfctl.runs import run_of
 
-    model = _model(checkpoint, device)
+    model = _model(checkpoint, flow, device)
     source = None if data is None else _data(model, data, split, device)[0]
     pairs = [_pair(text) for text in between or ["0,1"]]
     if class_ is not None and class_ >= model.classes:
@@ -247,11 +260,11 @@ def interpolation(
     console.result(target, {"files": [str(target)]}, json)
 
 
-def _model(checkpoint: str, device: str) -> "Trained":
-    from hgfctl.engine.assembly import trained
+def _model(checkpoint: str, flow: str | None, device: str) -> "Trained":
+    from hgfctl.engine.assembly import trained, under_flow
     from hgfctl.runs import checkpoint_file
 
-    return trained(checkpoint_file(console.argument_path(checkpoint)), console.device(device))
+    return under_flow(trained(checkpoint_file(console.argument_path(checkpoint)), console.device(device)), flow)
 
 
 def _data(model: "Trained", data: str | None, split: str | None, device: str) -> "tuple[DataSet, str]":

@@ -54,6 +54,7 @@ def likelihood(
     grid: Annotated[str, typer.Option(help="With --nfe: see `hgfctl sample --help`.")] = "auto",
     rtol: Annotated[float, typer.Option(min=1e-12, max=0.1, help="Relative tolerance of a step.")] = 1e-5,
     atol: Annotated[float, typer.Option(min=1e-12, max=0.1, help="Absolute tolerance of a step.")] = 1e-5,
+    flow: console.Flow = None,
     seed: Annotated[int, typer.Option(min=0, help="Of draws, probes and dequantisation: item i has SEED + i.")] = 0,
     out: Annotated[Path | None, typer.Option(help="FILE.npz: every item's figures.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Items at a time.")] = 256,
@@ -63,10 +64,11 @@ def likelihood(
 ) -> None:
     """Log-likelihood of data under a trained flow: nats of vectors, bits a dimension of images.
 
-    Prints the mean over the items and its standard error; a budget, or a solver that keeps a tolerance.
+    Of a model with classes it is that of an item given its class. Prints the mean over the items and its standard error; a budget, or a solver that keeps a tolerance.
     """
-    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.assembly import trained, under_flow
     from hgfctl.engine.evaluation import likelihoods as engine
+    from hgfctl.engine.flows import flow_name
     from hgfctl.engine.precision import prepared, region
     from hgfctl.runs import checkpoint_file
 
@@ -76,7 +78,7 @@ def likelihood(
         raise RequestError("--sampler and --grid belong to a budget; give --nfe, too")
     path = checkpoint_file(console.argument_path(checkpoint))
     place = console.device(device)
-    model = trained(path, place)
+    model = under_flow(trained(path, place), flow)
     source, name = engine.named_data(model, data, split, place)
     request = engine.Request(trace, probes, nfe, sampler, grid, rtol, atol, dequantise, seed)
     exact, passes = request.exact(model.shape), request.passes(model.shape)
@@ -106,8 +108,10 @@ def likelihood(
         "trace": "exact" if exact else "hutchinson",
         "probes": None if exact else probes,
         "dequantise": None if bits is None else dequantise,
-        "solver": method.name,
+        "conditional": bool(model.classes),
+        "sampler": method.name,
         "grid": getattr(method, "grid", None),
+        "flow": flow_name(model.hvp.flow),
         "evaluations": float(evaluations.mean()),
         "nfe": float(evaluations.mean()) * passes,
         "most_nfe": int(evaluations.max()) * passes,
@@ -126,7 +130,7 @@ def likelihood(
 
 def _tell(facts: dict[str, Any]) -> None:
     console.note(
-        f"{facts['num']:,} items of {facts['data']}; {facts['solver']}, {facts['trace']} trace, "
+        f"{facts['num']:,} items of {facts['data']}; {facts['sampler']}, {facts['trace']} trace, "
         f"{facts['evaluations']:.0f} evaluations and {facts['nfe']:.0f} passes each, {facts['seconds']:.1f} s"
     )
     if facts["truth"] is not None:

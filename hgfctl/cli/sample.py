@@ -57,12 +57,7 @@ def sample(
         int | None, typer.Option(metavar="K", help="Times to go back to more noise and down again, within the budget.")
     ] = None,
     tolerance: Annotated[float | None, typer.Option(help="Of dopri5: error of a step.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="sample.KEY=VALUE", help="Another key of the preset's sample section; repeatable."
-        ),
-    ] = None,
+    settings: console.SampleSettings = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -113,10 +108,24 @@ def sample(
                 )
             if guided.weight is not None:
                 raise RequestError("--optimize-grid is for the model itself; leave --guidance out")
-            _optimize(model, how, nfe, sampler)
+            with region(precision, ranks.device):
+                _optimize(model, how, nfe, sampler)
         engine = model.sampler(nfe, sampler, grid, guided.of(model, str(path)), how)
+        if tolerance is not None and engine.method != "dopri5":
+            raise RequestError("--tolerance is for --sampler dopri5")
         wanted = _classes(classes, model.classes)
-        output = out or _default_output(model, engine, flow, seed, num)
+        special = (
+            grid,
+            guide,
+            interval,
+            classes,
+            settings,
+            churn,
+            restart,
+            tolerance,
+            precision if precision != "fp32" else None,
+        )
+        output = out or _default_output(model, engine, flow, special, seed, num)
         seeds = torch.arange(seed, seed + num)
         began = time.monotonic()
         target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
@@ -139,6 +148,8 @@ def sample(
         "grid": engine.grid,
         "flow": flow_name(engine.flow),
         **as_json(engine.guidance),
+        "churn": how.churn or None,
+        "restart": how.restart or None,
         "seed": seed,
         "precision": precision,
         "seconds": round(seconds, 3),
@@ -150,13 +161,14 @@ def sample(
 
 def _optimize(model: "Trained", how: "SampleSection", nfe: int | None, sampler: str | None) -> None:
     """Searches a grid and keeps it beside the checkpoint."""
+    from hgfctl.engine.assembly import sampler_of
     from hgfctl.engine.solvers import optimized
     from hgfctl.engine.solvers.grid_search import TRIES, Progress, search
     from hgfctl.engine.solvers.sampling import FlowSampler
 
-    engine = model.sampler(nfe, sampler, default=how)
+    engine = sampler_of(model.model, model.shape, model.classes, how, nfe, sampler)
     if not isinstance(engine, FlowSampler):
-        raise RequestError(f"--optimize-grid: {engine.method}, which samples this model, takes no grid")
+        raise RequestError(f"--optimize-grid is for solvers of flows, and this model is sampled by {engine.method}")
     with console.progress("error") as bar:
         task = bar.add_task(f"a grid for {engine.method}, {engine.nfe} evaluations", total=TRIES, error="")
         for found in search(engine, nfe or how.nfe):
@@ -186,13 +198,18 @@ def _classes(text: str | None, count: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _default_output(model: "Trained", engine: "Sampler", flow: str | None, seed: int, num: int) -> Path:
-    """Below the run, or beside a checkpoint that lies in none."""
+def _default_output(
+    model: "Trained", engine: "Sampler", flow: str | None, special: tuple[object, ...], seed: int, num: int
+) -> Path:
+    """Below the run, or beside a checkpoint that lies in none; options that a name has no room for are in its digits."""
+    from hashlib import sha256
+
     from hgfctl.runs import run_of
 
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent
     by = "" if flow is None else f"-{flow}"
     guided = f"-guidance{engine.guidance.weight:g}" if engine.guidance else ""
-    name = f"{model.path.stem}{by}-{engine.method}-nfe{engine.nfe}{guided}-seed{seed}-num{num}.npz"
+    digits = f"-{sha256(repr(special).encode()).hexdigest()[:8]}" if any(special) else ""
+    name = f"{model.path.stem}{by}-{engine.method}-nfe{engine.nfe}{guided}{digits}-seed{seed}-num{num}.npz"
     return folder / name

@@ -84,10 +84,12 @@ class Trained:
         """The model as an HVP; a noise-conditional score is one of a diffusion.
 
         Raises:
-            RequestError: it is the score of the data alone.
+            RequestError: it is the score of the data alone, or a consistency model.
         """
         if isinstance(self.model, Score):
             raise RequestError(f"{self.path} is a score, not an HVP; `score-match --evaluate` and `sample` take it")
+        if self.config.loss.name == "consistency":
+            raise RequestError(f"{self.path} is a consistency model: it jumps to the data, and has no flow to follow")
         return ScoreHVP(self.model) if isinstance(self.model, NoisedScore) else self.model
 
     @property
@@ -97,7 +99,8 @@ class Trained:
         Raises:
             HgfctlError: their file is damaged.
         """
-        return [] if isinstance(self.model, Score) else optimized.read(self.path, self.hvp.flow)
+        jumps = isinstance(self.model, Score) or self.config.loss.name == "consistency"
+        return [] if jumps else optimized.read(self.path, self.hvp.flow)
 
     def sampler(
         self,
@@ -346,14 +349,18 @@ def sampler_of(
         RequestError: an unknown or unfit method or grid, or too small a budget.
     """
     nfe, sampler, grid = nfe or default.nfe, sampler or default.sampler, grid or default.grid
-    if sampler == "auto" and default.sampler == "consistency":
-        sampler = default.sampler
+    if default.sampler == "consistency":
+        if sampler not in ("auto", "consistency"):
+            raise RequestError(f"sampler '{sampler}' follows a flow, and this is a consistency model; leave it out")
+        sampler = "consistency"
     own = "" if isinstance(model, HVP) else {Score: "hmc", NoisedScore: "langevin"}[type(model)]
     if sampler in ("hmc", "langevin") and sampler != own:
         raise RequestError(f"sampler '{sampler}' is not for this model; {own or 'auto'} is")
     if sampler == "consistency" and isinstance(model, HVP):
         if guidance is not None:
             raise RequestError("--guidance is for solvers of flows, such as --sampler ab4; consistency takes none")
+        if default.churn or default.restart:
+            raise RequestError("churn and restart are for solvers of flows; consistency puts noise in by itself")
         return ConsistencySampler(shape, classes, model, nfe, **({} if grid == "auto" else {"grid": grid}))
     how: dict[str, Any] = {"nfe": nfe, "sampler": sampler, "grid": grid, "shape": shape, "options": default}
     how["searched"] = searched

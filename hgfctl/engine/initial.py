@@ -35,6 +35,8 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     """
     if config.model.name != "hvp" or origin.model.name != "hvp" or config.flow is None or origin.flow is None:
         raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
+    if origin.loss.name == config.loss.name == "consistency" and config.loss.options.get("velocity") != "sample":
+        raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:
         flow = Component(name=config.flow.name, options={**config.flow.options, "sd": sd})

@@ -69,7 +69,8 @@ def convert(path: Path, out: Path) -> Checkpoint:
 def _config(path: Path, network: Converted, entries: dict[str, Any]) -> Config:
     trained_on = entries.get("dataset_kwargs")
     source = trained_on.get("path") if isinstance(trained_on, dict) else None
-    data = {"name": "folder", "path": Path(printable(str(source))).name if source else "training-data.zip"}
+    named = Path(printable(source)).name if isinstance(source, str) else ""
+    data = {"name": "folder", "path": named or "training-data.zip"}
     tree: dict[str, Any] = {
         "preset": re.sub(r"[^\w.-]", "-", path.stem),
         "description": f"{network.architecture} of {printable(path.name)}, {network.preconditioning}",
@@ -108,7 +109,7 @@ def _fitted(network: Converted, config: Config, size: int) -> tuple[dict[str, Te
     return {name: found[name].float() for name in wanted}, forgotten, parameter_count(empty)
 
 
-ORIGIN = "that is what the snapshot says it was trained on; --ref compares with something else"
+ORIGIN = "that is what the snapshot says it was trained on; name other data"
 
 FORGETTABLE = ("resample_filter", "map_augment.weight")
 """Constants, and what says nothing where images are as they were."""

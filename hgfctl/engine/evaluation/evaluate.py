@@ -24,6 +24,7 @@ from hgfctl.engine.models.guided import Guidance, as_json
 from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.errors import RequestError
+from hgfctl.presets import overridden
 
 MANY = 50_000
 """Images that a model makes, unless the user says otherwise: what published figures are made of."""
@@ -43,6 +44,7 @@ class Making:
         seeds: how many such sets, from seeds that differ.
         sampler, grid: the preset's when None.
         guidance: see `guided_by`.
+        settings: "sample.KEY=VALUE" for the preset's sample section.
     """
 
     budgets: tuple[int | None, ...] = (None,)
@@ -52,11 +54,12 @@ class Making:
     sampler: str | None = None
     grid: str | None = None
     guidance: Guidance | None = None
+    settings: tuple[str, ...] = ()
 
     @property
     def asks_for_a_model(self) -> bool:
         """Whether something is said that concerns models alone."""
-        return self.budgets != (None,) or self.seeds > 1 or bool(self.sampler or self.grid)
+        return self.budgets != (None,) or self.seeds > 1 or bool(self.sampler or self.grid or self.settings)
 
     def first_seeds(self, default: int = MANY) -> list[int]:
         """Of each set."""
@@ -147,7 +150,8 @@ def image_set(
 
 def sampler_for(source: Trained, making: Making, budget: int | None) -> Sampler:
     """How a model is sampled on a budget."""
-    return source.sampler(budget, making.sampler, making.grid, making.guidance)
+    default = overridden(source.config, making.settings, "sample", {}).sample
+    return source.sampler(budget, making.sampler, making.grid, making.guidance, default)
 
 
 def reference_set(

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from hgfctl.engine.data.dataset import Finite
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.sampling import Sampler
-from hgfctl.errors import HgfctlError
+from hgfctl.engine.solvers.sampling import Sampler, check_finite
 
 
 class ImageSet(ABC):
@@ -98,12 +97,9 @@ class GeneratedSet(ImageSet):
         return self.count
 
     def at(self, index: Tensor) -> Tensor:
-        """Raises HgfctlError for an image with NaN or infinity: as bytes it would be black, and nobody the wiser."""
+        """Raises HgfctlError for an image that is not finite."""
         (made,) = self.sampler.batches(self.seed + index, len(index))
-        bad = (~made.x.isfinite().flatten(1).all(1)).nonzero()
-        if len(bad):
-            seed = self.seed + int(index[bad[0]])
-            raise HgfctlError(f"{self.name}: the image of seed {seed} holds NaN or infinity; did its training diverge?")
+        check_finite(made.x, self.seed + index)
         return as_bytes(made.x)
 
 

@@ -69,12 +69,14 @@ def read(checkpoint: Path, flow: Flow) -> list[OptimizedGrid]:
 
 
 def add(checkpoint: Path, grid: OptimizedGrid) -> Path:
-    """Writes a grid beside the checkpoint, in place of one for the same flow, solver and budget.
+    """Writes a grid beside the checkpoint; of two for the same flow, solver and budget the better one stays.
 
     Raises:
         HgfctlError: the sidecar is damaged, or cannot be written.
     """
-    kept = [one for one in _entries(checkpoint) if _key(one) != _key(grid)]
+    entries = _entries(checkpoint)
+    kept = [one for one in entries if _key(one) != _key(grid)]
+    grid = min([grid, *(one for one in entries if _key(one) == _key(grid))], key=lambda one: one.error)
     content = {
         "format": FORMAT,
         "checkpoint": checkpoints.checksum(checkpoint),
@@ -95,7 +97,7 @@ def _entries(checkpoint: Path) -> list[OptimizedGrid]:
         return [OptimizedGrid(**{**entry, "times": tuple(entry["times"])}) for entry in content["grids"]]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         raise _damaged(checkpoint) from None
 
 
@@ -115,5 +117,5 @@ def _usable(grid: OptimizedGrid, flow: Flow) -> bool:
         ends = (grid.times[0], grid.times[-1]) == (flow.T, 0.0)
         within = grid.sampler in SOLVERS and SOLVERS[grid.sampler].cost(len(grid.times) - 1) <= grid.nfe
         return falling and ends and within and all(math.isfinite(number) for number in numbers)
-    except (TypeError, IndexError):
+    except (TypeError, IndexError, OverflowError):
         return False

@@ -10,6 +10,7 @@ from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.solvers import SOLVERS, grids
 from hgfctl.engine.solvers.adaptive import DormandPrince
 from hgfctl.engine.solvers.best import best
+from hgfctl.engine.solvers.grids import Grid
 from hgfctl.engine.solvers.optimized import OPTIMIZED, OptimizedGrid
 from hgfctl.engine.solvers.options import NONE, configured
 from hgfctl.engine.solvers.pricing import Price, extra, most_steps
@@ -81,7 +82,9 @@ def plan(
         raise RequestError("grid 'optimized' was made for the solver alone; leave churn, restart and guidance out")
     if fitting and (grid == OPTIMIZED or (grid == "auto" and plain and fitting[0].is_better)):
         chosen = fitting[0]
-        return Plan(configured(chosen.sampler, nfe, options), OPTIMIZED, chosen.tensor())
+        solver = configured(chosen.sampler, nfe, options)
+        solver.check(flow)
+        return Plan(solver, OPTIMIZED, chosen.tensor())
     usual = best(flow, nfe if price is None else _calls(flow, nfe, price), shape)
     if sampler == "auto":
         sampler = "heun" if options.churn else usual.sampler
@@ -90,7 +93,7 @@ def plan(
     if isinstance(solver, DormandPrince):
         _check_adaptive(solver, grid, price)
     name = usual.grid if grid == "auto" else grid
-    make = grids.named(name)
+    make = _falling(name)
     steps = most_steps(solver, make, flow, nfe, price)
     if steps < 1:
         least = next(budget for budget in count(nfe + 1) if most_steps(solver, make, flow, budget, price))
@@ -99,6 +102,19 @@ def plan(
     times = make(flow, steps)
     name = ADAPTIVE if isinstance(solver, DormandPrince) else name
     return Plan(solver, name, times, extra(solver, flow, times, price))
+
+
+def _falling(name: str) -> Grid:
+    """A grid by its name; it refuses numbers that leave no distinct times."""
+    make = grids.named(name)
+
+    def checked(flow: Flow, steps: int) -> Tensor:
+        times = make(flow, steps)
+        if not times.isfinite().all() or not (times.diff() < 0).all():
+            raise RequestError(f"grid '{name}' has no {steps + 1} distinct times; take other numbers")
+        return times
+
+    return checked
 
 
 def _calls(flow: Flow, nfe: int, price: Price) -> int:

@@ -39,9 +39,9 @@ def most_steps(solver: Solver, grid: Grid, flow: Flow, nfe: int, price: Price | 
     """
     steps = solver.steps(nfe)
     dearest = 2 * max(1, solver.cost(2) - solver.cost(1))
-    while price is not None and steps > 0:
+    while price is not None and steps >= solver.least:
         overdrawn = solver.cost(steps) + extra(solver, flow, grid(flow, steps), price) - nfe
         if overdrawn <= 0:
             break
         steps -= max(1, overdrawn // dearest)
-    return max(steps, 0)
+    return steps if steps >= solver.least else 0

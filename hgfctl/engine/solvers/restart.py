@@ -34,6 +34,8 @@ class Restart(StochasticSolver):
     levels: tuple[float, float]
     descent: int
 
+    least = 2
+
     @property
     def name(self) -> str:
         return f"{self.base.name}+restart"
@@ -45,7 +47,7 @@ class Restart(StochasticSolver):
     def steps(self, nfe: int) -> int:
         """Of the main way, which takes two at least: the lower level lies between them."""
         steps = self.base.steps(max(nfe - self._extra, 0))
-        return steps if steps >= 2 else 0
+        return steps if steps >= self.least else 0
 
     def cost(self, steps: int) -> int:
         return self.base.cost(steps) + self._extra

@@ -16,6 +16,7 @@ from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks
 from hgfctl.engine.solvers.plan import Plan
 from hgfctl.engine.solvers.stochastic import StochasticSolver
+from hgfctl.errors import HgfctlError
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,18 @@ def shared_batches(sampler: Sampler, seeds: Tensor, batch: int, wanted: Sequence
         share = ranks.share(round_)
         (made,) = sampler.batches(share, len(share), wanted)
         x = ranks.gathered(made.x.to(ranks.device)).cpu()[: len(round_)]
+        check_finite(x, round_)
         yield Batch(x, sampler.labels(round_, wanted))
+
+
+def check_finite(x: Tensor, seeds: Tensor) -> None:
+    """Raises HgfctlError for samples with NaN or infinity: as images they would be black, and nobody the wiser."""
+    bad = (~x.isfinite().flatten(1).all(1)).nonzero()
+    if len(bad):
+        raise HgfctlError(
+            f"the sample of seed {int(seeds[bad[0]])} holds NaN or infinity: the training diverged, or the sampler and "
+            "its grid do not suit the model"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from hgfctl.engine.flows.flow import Flow, Velocity
 
 class Solver(ABC):
     """A method for dx/dt = V(x, t) that knows what it costs."""
+
+    least: ClassVar[int] = 1
+    """Steps below which the method cannot work."""
 
     @property
     @abstractmethod

@@ -16,8 +16,9 @@ from hgfctl.engine.flows.flow import Flow, as_times
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.integrators.dormand_prince import ItemDerivative, Size, Solution, root_mean_square, solve
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.solvers import GRIDS, SOLVERS
+from hgfctl.engine.solvers import SOLVERS
 from hgfctl.engine.solvers.adams_bashforth import AdamsBashforth
+from hgfctl.engine.solvers.grids import named
 from hgfctl.engine.solvers.one_step import OneStep
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
@@ -78,7 +79,7 @@ class Budgeted:
         self, derivative: ItemDerivative, flow: Flow, y: Tensor, span: tuple[float, float], size: Size
     ) -> Solution:
         items = torch.arange(len(y), device=y.device)
-        times = as_times(_between(GRIDS[self.grid](flow, self.steps), span), y)
+        times = as_times(_between(named(self.grid)(flow, self.steps), span), y)
         y = self.solver.solve(lambda y, t: derivative(y, t, items), WITHOUT_WALLS, y, times)
         return Solution(y, torch.full((len(y),), self.solver.cost(len(times) - 1)))
 
@@ -111,7 +112,7 @@ def budgeted(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") ->
     if steps < 1:
         raise RequestError(f"{solver.name} takes {solver.cost(1)} evaluations a step, and the budget is too small")
     name = natural_grid(flow) if grid == "auto" else grid
-    GRIDS[name]  # an unknown one is refused now
+    named(name)  # an unknown one is refused now
     return Budgeted(solver, name, steps)
 
 
