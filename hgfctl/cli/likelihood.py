@@ -64,7 +64,8 @@ def likelihood(
 ) -> None:
     """Log-likelihood of data under a trained flow: nats of vectors, bits a dimension of images.
 
-    Of a model with classes it is that of an item given its class. Prints the mean over the items and its standard error; a budget, or a solver that keeps a tolerance.
+    Of a model with classes it is that of an item given its class. Prints the mean over the items and its standard
+    error; a budget, or a solver that keeps a tolerance.
     """
     from hgfctl.engine.assembly import trained, under_flow
     from hgfctl.engine.evaluation import likelihoods as engine

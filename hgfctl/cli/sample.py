@@ -201,7 +201,7 @@ def _classes(text: str | None, count: int) -> list[int]:
 def _default_output(
     model: "Trained", engine: "Sampler", flow: str | None, special: tuple[object, ...], seed: int, num: int
 ) -> Path:
-    """Below the run, or beside a checkpoint that lies in none; options that a name has no room for are in its digits."""
+    """Below the run, or beside a checkpoint that lies in none; options without room in the name make its digits."""
     from hashlib import sha256
 
     from hgfctl.runs import run_of
