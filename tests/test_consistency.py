@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hgfctl.engine.assembly import experiment, sampler_of, trained
+from hgfctl.engine.assembly import experiment, trained
 from hgfctl.engine.data.mixture import GaussianMixture
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
@@ -26,6 +26,7 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.mlp import MLP
 from hgfctl.engine.models.unet import UNet
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling import sampler_of
 from hgfctl.engine.solvers import GRIDS
 from hgfctl.engine.solvers.consistency import ConsistencySampler
 from hgfctl.engine.solvers.dpm_solver import DDIM

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hgfctl import checkpoints
-from hgfctl.engine.assembly import fresh_network, guided_by, sampler_of, trained, with_defaults
+from hgfctl.engine.assembly import fresh_network, trained, with_defaults
 from hgfctl.engine.data.mixture import GaussianMixture, isotropic
 from hgfctl.engine.evaluation.evaluate import Making, image_set
 from hgfctl.engine.flows.conversions import score_from_hvp
@@ -37,6 +37,7 @@ from hgfctl.engine.models.noised_score import NoisedScore
 from hgfctl.engine.models.score import Score
 from hgfctl.engine.models.unet import UNet
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling import guided_by, sampler_of
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.sampling import FlowSampler

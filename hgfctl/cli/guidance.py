@@ -86,7 +86,8 @@ class Asked:
         """
         if self.weight is None:
             return None
-        from hgfctl.engine.assembly import Trained, guided_by, trained
+        from hgfctl.engine.assembly import Trained, trained
+        from hgfctl.engine.sampling import guided_by
         from hgfctl.runs import checkpoint_file
 
         if not isinstance(source, Trained):

@@ -161,7 +161,7 @@ def sample(
 
 def _optimize(model: "Trained", how: "SampleSection", nfe: int | None, sampler: str | None) -> None:
     """Searches a grid and keeps it beside the checkpoint."""
-    from hgfctl.engine.assembly import sampler_of
+    from hgfctl.engine.sampling import sampler_of
     from hgfctl.engine.solvers import optimized
     from hgfctl.engine.solvers.grid_search import TRIES, Progress, search
     from hgfctl.engine.solvers.sampling import FlowSampler

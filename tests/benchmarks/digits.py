@@ -18,10 +18,11 @@ from pathlib import Path
 import torch
 from sklearn.svm import SVC
 
-from hgfctl.engine.assembly import sampler_of, trained
+from hgfctl.engine.assembly import trained
 from hgfctl.engine.data.digits import digits, to_pixels
 from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
+from hgfctl.engine.sampling import sampler_of
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.runs import checkpoint_file
 

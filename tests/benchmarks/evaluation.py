@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import sampler_of, trained
+from hgfctl.engine.assembly import trained
 from hgfctl.engine.data.digits import digits
 from hgfctl.engine.evaluation.image_sets import as_bytes
 from hgfctl.engine.features import FEATURES
 from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling import sampler_of
 from hgfctl.runs import Run
 
 CPU = torch.device("cpu")

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from digits import Judge
 
-from hgfctl.engine.assembly import guided_by, sampler_of, trained
+from hgfctl.engine.assembly import trained
+from hgfctl.engine.sampling import guided_by, sampler_of
 from hgfctl.runs import checkpoint_file
 
 

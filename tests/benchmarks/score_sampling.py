@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import data_of, sampler_of, trained
+from hgfctl.engine.assembly import data_of, trained
 from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.data.mixture import GaussianMixture
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling import sampler_of
 from hgfctl.runs import checkpoint_file
 
 

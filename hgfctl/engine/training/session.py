@@ -11,11 +11,11 @@ import torch
 
 from hgfctl import __version__, checkpoints
 from hgfctl.atomic import replacing
-from hgfctl.engine.assembly import sampler_of
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.score import Score
+from hgfctl.engine.sampling import sampler_of
 from hgfctl.engine.training.board import Board
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import Diverged, Trainer
