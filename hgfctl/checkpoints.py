@@ -57,6 +57,8 @@ def load(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     try:
         tensors = from_bytes(content)
     except (SafetensorError, ValueError, KeyError) as error:
+        if path.suffix != ".safetensors":
+            raise RequestError(f"{path} is no checkpoint: those are .safetensors files of hgfctl's") from None
         raise Damaged(f"{path} is damaged or no safetensors file ({_first_line(error)})") from None
     metadata = _metadata(content)
     if "hgfctl" not in metadata:

@@ -183,7 +183,8 @@ class _Machine:
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             # Larger integers can be chosen so that all of them fall on one hash.
             if not isinstance(key, str | bytes) and not (type(key) is int and key.bit_length() < KEY_BITS):
-                raise Unreadable(f"a key of one of its dictionaries is {printable(repr(type(key).__name__))}")
+                kind = "long int" if type(key) is int else type(key).__name__
+                raise Unreadable(f"a key of one of its dictionaries is a {kind}")
             self.stack[-1][key] = value
 
     def _additems(self) -> None:

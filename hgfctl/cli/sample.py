@@ -138,7 +138,10 @@ def sample(
     seconds = time.monotonic() - began
     method = engine.method + (f" on {engine.grid}" if engine.grid else "")
     method += f", {engine.guidance}" if engine.guidance else ""
-    console.note(f"{num} samples, {method}, {engine.nfe} evaluations each, {seconds:.1f} s")
+    most = "at most " if engine.method == "dopri5" else ""
+    console.note(f"{num} samples, {method}, {most}{engine.nfe} evaluations each, {seconds:.1f} s")
+    if engine.method == "consistency" and model.config.loss.name != "consistency":
+        console.note("warning: this model was not trained by loss consistency, and a step of it is no way to the data")
     facts = {
         "output": str(output),
         "num": num,

@@ -63,19 +63,25 @@ class Record:
         raise Unreadable(f"a network of more than {MOST_PARTS} parts")
 
 
+PICKLES = (b"\x80", b"(", b"}", b"]", b"c")
+"""How pickles begin, in protocols from 2 on, and in older ones."""
+
+
 def read(path: Path) -> dict[str, Any]:
     """The entries of a snapshot: `ema` is a record of a network.
 
     Raises:
         RequestError: no such file, no snapshot, or one that names anything else; nothing of it has run.
     """
+    kind = "no snapshot of EDM's"
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            kind = "no snapshot of EDM's" if content[:1] in PICKLES else "no snapshot of EDM's, and hardly a pickle"
             entries = load(content, CALLS, STATES)
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from None
     except (Unreadable, ValueError) as error:  # an empty file cannot be mapped
-        raise RequestError(f"{path} is no snapshot of EDM's: {error}\nnothing of it has been run") from None
+        raise RequestError(f"{path} is {kind}: {error}\nnothing of it has been run") from None
     if not isinstance(entries, dict) or not isinstance(entries.get("ema"), Record):
         raise RequestError(f"{path} is no snapshot of EDM's: it holds no network 'ema'")
     return entries
