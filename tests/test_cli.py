@@ -132,7 +132,7 @@ def test_samples_of_vectors_lie_below_the_run(hgfctl: Run, ring: Path) -> None:
     output = hgfctl(
         "sample", str(ring), "--num", "7", "--sampler", "heun", "--grid", "rho", "--nfe", "10"
     ).stdout.strip()
-    assert Path(output) == ring / "samples" / "step-00000020-heun-nfe9-seed0-num7.npz"
+    assert Path(output) == ring / "samples" / "step-00000020-heun-rho-nfe9-seed0-num7.npz"
     with np.load(output) as arrays:
         assert arrays["samples"].shape == (7, 2)
         assert arrays["samples"].dtype == np.float32

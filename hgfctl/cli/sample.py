@@ -115,7 +115,6 @@ def sample(
             raise RequestError("--tolerance is for --sampler dopri5")
         wanted = _classes(classes, model.classes)
         special = (
-            grid,
             guide,
             interval,
             classes,
@@ -125,7 +124,7 @@ def sample(
             tolerance,
             precision if precision != "fp32" else None,
         )
-        output = out or _default_output(model, engine, flow, special, seed, num)
+        output = out or _default_output(model, engine, flow, grid, special, seed, num)
         seeds = torch.arange(seed, seed + num)
         began = time.monotonic()
         target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
@@ -202,7 +201,13 @@ def _classes(text: str | None, count: int) -> list[int]:
 
 
 def _default_output(
-    model: "Trained", engine: "Sampler", flow: str | None, special: tuple[object, ...], seed: int, num: int
+    model: "Trained",
+    engine: "Sampler",
+    flow: str | None,
+    grid: str | None,
+    special: tuple[object, ...],
+    seed: int,
+    num: int,
 ) -> Path:
     """Below the run, or beside a checkpoint that lies in none; options without room in the name make its digits."""
     from hashlib import sha256
@@ -212,7 +217,8 @@ def _default_output(
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent
     by = "" if flow is None else f"-{flow}"
+    on = "" if grid is None else "-" + grid.replace(":", "-").replace(",", "-")
     guided = f"-guidance{engine.guidance.weight:g}" if engine.guidance else ""
     digits = f"-{sha256(repr(special).encode()).hexdigest()[:8]}" if any(special) else ""
-    name = f"{model.path.stem}{by}-{engine.method}-nfe{engine.nfe}{guided}{digits}-seed{seed}-num{num}.npz"
+    name = f"{model.path.stem}{by}-{engine.method}{on}-nfe{engine.nfe}{guided}{digits}-seed{seed}-num{num}.npz"
     return folder / name
