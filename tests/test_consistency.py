@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hgfctl import checkpoints
 from hgfctl.engine.assembly import experiment, trained
 from hgfctl.engine.data.mixture import GaussianMixture
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
@@ -345,6 +346,22 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     session.write_config()
     list(session.events(stop=lambda: False))
     return run.checkpoints()[-1]
+
+
+def test_a_consistency_model_has_no_flow_to_follow(tmp_path: Path, teacher: Path) -> None:
+    """Its velocity is not that of the law it samples: so nothing integrates it, nor learns from it."""
+    start = trained(teacher, CPU)
+    parts = experiment(load("digits-oscillation-consistency", TINY), CPU, init=start)
+    about = {"kind": "hvp", "config": parts.config.model_dump(mode="json"), "shape": [1, 8, 8], "classes": 10}
+    checkpoints.save(tmp_path / "x.safetensors", parts.model.network.state_dict(), {**about, "step": 1, "images": 1})
+    student = trained(tmp_path / "x.safetensors", CPU)
+    assert student.sampler(2).method == "consistency"
+    with pytest.raises(RequestError, match="is a consistency model"):
+        _ = student.hvp
+    with pytest.raises(RequestError, match="follows a flow"):
+        student.sampler(10, "ab4")
+    with pytest.raises(RequestError, match="cannot be the teacher"):
+        experiment(load("digits-oscillation-consistency", TINY), CPU, init=student)
 
 
 def student(*settings: str) -> Config:

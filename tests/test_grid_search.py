@@ -95,6 +95,19 @@ def test_grids_are_kept_by_flow_solver_and_budget(checkpoint: Path) -> None:
     assert optimized.read(checkpoint, flow) == [kept[1], kept[2], _grid(flow, error=0.05)]
 
 
+def test_a_second_search_that_finds_nothing_better_leaves_the_first_grid(checkpoint: Path) -> None:
+    first = _grid(Oscillation(), error=0.05)
+    optimized.add(checkpoint, first)
+    optimized.add(checkpoint, replace(first, error=0.06, times=(Oscillation().T, 0.2, 0.0)))
+    assert optimized.read(checkpoint, Oscillation()) == [first]
+
+
+@pytest.mark.parametrize("grid", ["sigmoid:1000", "rho:0.001", "power:1000"])
+def test_numbers_that_leave_no_distinct_times_are_refused(grid: str) -> None:
+    with pytest.raises(RequestError, match="has no 11 distinct times"):
+        plan(Oscillation(), 10, "abm2", grid)
+
+
 def test_grids_of_other_weights_are_not_taken(checkpoint: Path) -> None:
     optimized.add(checkpoint, _grid(Oscillation()))
     checkpoints.save(checkpoint, {"w": torch.zeros(3)}, {"kind": "test"})

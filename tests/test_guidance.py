@@ -281,6 +281,24 @@ def test_plan_takes_the_most_steps_that_fit_the_budget(
         assert chosen.nfe == calls(chosen.times) <= nfe
 
 
+@pytest.mark.parametrize("options", [SampleSection(restart=1), SampleSection(churn=10.0)], ids=["restart", "churn"])
+@pytest.mark.parametrize("nfe", range(7, 40, 4))
+def test_noise_put_back_in_is_within_the_guided_budget(options: SampleSection, nfe: int) -> None:
+    """Of solvers that need two steps at least, too: few enough evaluations are refused, and never exceeded."""
+    network = Counted()
+    model = HVP(network, Oscillation()).eval()
+    facts = ((2,), 3, options, nfe, "heun", "rho", Guidance(2.0, interval=(0.1, 1.0)))
+    try:
+        made = sampler_of(model, *facts)
+    except RequestError as error:
+        said = str(error)
+    else:
+        list(made.trajectory(torch.arange(3)))
+        assert network.calls == made.nfe <= nfe
+        return
+    assert re.search("too few|none lies there", said)
+
+
 @pytest.mark.parametrize("flow", [*LINEAR.values(), Reflection()], ids=[*LINEAR, "reflection"])
 @pytest.mark.parametrize("interval", [None, (0.2, 2.0)])
 @pytest.mark.parametrize("nfe", [6, 35])
