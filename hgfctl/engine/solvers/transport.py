@@ -110,7 +110,7 @@ def budgeted(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") ->
         solver = replace(solver, last=None)  # V at 0 is asked for: the way begins there
     steps = solver.steps(nfe)
     if steps < 1:
-        raise RequestError(f"the budget does not do for one step of {solver.name}: {solver.cost(1)} evaluations of V")
+        raise RequestError(f"the budget is too small for one step of {solver.name}: {solver.cost(1)} evaluations of V")
     name = natural_grid(flow) if grid == "auto" else grid
     named(name)  # an unknown one is refused now
     return Budgeted(solver, name, steps)
