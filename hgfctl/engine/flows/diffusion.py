@@ -38,7 +38,7 @@ class Diffusion(LinearFlow):
     def path(self, t: Tensor) -> Path:
         return Path(a=torch.ones_like(t), b=t, da=torch.zeros_like(t), db=torch.ones_like(t))
 
-    def force(self, x: Tensor, t: Tensor) -> Tensor:
+    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
     def time(self, sigma: Tensor) -> Tensor:

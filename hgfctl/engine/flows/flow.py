@@ -2,13 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.basis import COORDINATES, Basis
 from hgfctl.engine.flows.priors import Prior
 from hgfctl.engine.flows.velocity_laws import VelocityLaw
 
@@ -24,8 +25,9 @@ class State(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Second moments per coordinate of (x_t, v_t), x measured from the flow's centre; each of the shape of t.
+    """Second moments of (x_t, v_t) a coordinate, x measured from the flow's centre; each of the shape of t.
 
+    A flow that treats each mode of its basis by itself has moments a mode: (B or 1, *D), as modes have.
     `residual` is vv - xv^2 / xx, what the best linear guess of v_t from x_t leaves; a flow knows it without the
     cancellation of that difference, which costs all digits where x_t is nearly noise.
     """
@@ -38,7 +40,7 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Flow(ABC):
-    """A force field with a velocity law, both known well enough to sample (x_t, v_t) without simulation.
+    """A force field with a velocity law, from which (x_t, v_t) can be drawn, and the prior that x_T follows.
 
     Args:
         sd: root mean square of the data per coordinate (its standard deviation, where its mean is 0).
@@ -74,13 +76,18 @@ class Flow(ABC):
         """(lo, hi) of the box [lo, hi]^d that positions are confined to; None without."""
         return None
 
+    @property
+    def basis(self) -> Basis:
+        """The coordinates in which the parts of x move by themselves: those of `moments`."""
+        return COORDINATES
+
     @abstractmethod
-    def force(self, x: Tensor, t: Tensor) -> Tensor:
-        """F(x, t): (B, *D), times -> (B, *D)."""
+    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """F(x, v, t): (B, *D) twice, times -> (B, *D); most forces do not depend on v."""
 
     @abstractmethod
     def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
-        """(x_t, v_t) in closed form.
+        """(x_t, v_t): in closed form, where there is one.
 
         Args:
             x0: data (B, *D).
@@ -92,17 +99,40 @@ class Flow(ABC):
     def moments(self, t: Tensor) -> Moments:
         """Second moments of (x_t, v_t) per coordinate, for data of root mean square `sd`."""
 
-    @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """The common clock: the noise-to-signal ratio at time t, from 0 (data) to infinity (noise)."""
+        """The common clock: the noise-to-signal ratio at time t, from 0 (data) to infinity (noise).
 
-    @abstractmethod
+        A flow without one of its own goes by that of the oscillation that takes as long: sd tan(pi t / (2 T)).
+        """
+        return self.sd * torch.tan(math.pi / 2 * (t / self.T)).abs()
+
     def time(self, sigma: Tensor) -> Tensor:
         """The time at which the clock reads sigma, at most T."""
+        return self.T * torch.atan(sigma / self.sd) / (math.pi / 2)
 
     def confine(self, x: Tensor) -> Tensor:
         """Brings back a position that a finite step carried out of the flow's domain; the identity without walls."""
         return x
+
+    def tangent(self, x: Tensor, v: Tensor) -> Tensor:
+        """The part of v that is a velocity at x; all of it where x may go anywhere."""
+        return v
+
+    def outside(self, x: Tensor) -> Tensor:
+        """Where positions (B, *D) leave the flow's domain: a truth value for each coordinate, (B, *D)."""
+        return torch.zeros_like(x, dtype=torch.bool)
+
+    def measured(self, x0: Tensor) -> Self:
+        """The flow with what it has to learn from data (N, *D), such as a prior without a closed form."""
+        return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `measured` has learned, for a checkpoint."""
+        return {}
+
+    def restored(self, tensors: Mapping[str, Tensor]) -> Self:
+        """The flow with what a checkpoint holds, see `tensors`."""
+        return self
 
 
 def require_positive(name: str, value: float) -> None:

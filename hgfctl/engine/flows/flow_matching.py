@@ -42,7 +42,7 @@ class FlowMatching(LinearFlow):
         s, one = self.prior_sd, torch.ones_like(t)
         return Path(a=1 - t, b=s * t, da=-one, db=s * one)
 
-    def force(self, x: Tensor, t: Tensor) -> Tensor:
+    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
     def time(self, sigma: Tensor) -> Tensor:

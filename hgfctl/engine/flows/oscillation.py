@@ -47,7 +47,7 @@ class Oscillation(LinearFlow):
         cos, sin = torch.cos(alpha * t), torch.sin(alpha * t)
         return Path(a=cos, b=s * sin, da=-alpha * sin, db=s * alpha * cos)
 
-    def force(self, x: Tensor, t: Tensor) -> Tensor:
+    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         return -(self.alpha**2) * x
 
     def time(self, sigma: Tensor) -> Tensor:

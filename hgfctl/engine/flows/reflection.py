@@ -57,7 +57,7 @@ class Reflection(Flow):
     def prior(self) -> UniformPrior:
         return UniformPrior(self.lo, self.hi)
 
-    def force(self, x: Tensor, t: Tensor) -> Tensor:
+    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """Zero: the walls act by `fold`, not as a force."""
         return torch.zeros_like(x)
 
@@ -86,3 +86,6 @@ class Reflection(Flow):
 
     def confine(self, x: Tensor) -> Tensor:
         return self.fold(x)[0]
+
+    def outside(self, x: Tensor) -> Tensor:
+        return (x < self.lo) | (x > self.hi)

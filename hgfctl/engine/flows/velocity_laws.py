@@ -1,19 +1,36 @@
 """Velocity laws: how v0 is drawn, given x0 and standard normal noise z of the same shape."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-class VelocityLaw(Protocol):
+class InitialMoments(NamedTuple):
+    """E[x0 v0] and E[v0^2] a coordinate."""
+
+    xv: float
+    vv: float
+
+
+class VelocityLaw(ABC):
     """v0 = law(x0, z) with z ~ N(0, I); x0, z and v0 are (B, *D)."""
 
+    @abstractmethod
     def __call__(self, x0: Tensor, z: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def moments(self, sd: float) -> InitialMoments:
+        """For data of root mean square sd; a good guess will do, they scale what a network sees."""
+
+    def paired(self, x0: Tensor, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Which item of a batch gets which noise: z, reordered where the law couples them; labels (B,) or None."""
+        return z
 
 
 @dataclass(frozen=True)
-class GaussianVelocity:
+class GaussianVelocity(VelocityLaw):
     """v0 = sd z, independent of the data."""
 
     sd: float
@@ -21,12 +38,18 @@ class GaussianVelocity:
     def __call__(self, x0: Tensor, z: Tensor) -> Tensor:
         return self.sd * z
 
+    def moments(self, sd: float) -> InitialMoments:
+        return InitialMoments(0.0, self.sd**2)
+
 
 @dataclass(frozen=True)
-class CoupledVelocity:
+class CoupledVelocity(VelocityLaw):
     """v0 = sd z - x0: the straight line that ends at x1 = sd z at time 1 (flow matching, Lipman et al. 2023)."""
 
     sd: float
 
     def __call__(self, x0: Tensor, z: Tensor) -> Tensor:
         return self.sd * z - x0
+
+    def moments(self, sd: float) -> InitialMoments:
+        return InitialMoments(-(sd**2), self.sd**2 + sd**2)

@@ -50,9 +50,10 @@ class HVP(nn.Module):
 
         augmented: see `target`.
         """
-        c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
-        centred = x - self.flow.centre
-        return c_skip * centred + c_out * self._network(c_in * centred, t, labels, augmented).to(x.dtype)
+        basis = self.flow.basis
+        modes, (c_in, c_skip, c_out) = self._modes(x, t)
+        said = self._network(basis.items(c_in * modes), t, labels, augmented).to(x.dtype)
+        return self.flow.tangent(x, basis.items(c_skip * modes + c_out * basis.modes(said)))
 
     def target(
         self, x: Tensor, v: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
@@ -65,9 +66,16 @@ class HVP(nn.Module):
             labels: (B,) or None.
             augmented: (B, numbers) that say how the data were augmented; None where they were not.
         """
-        c_in, c_skip, c_out = (over(c, x).to(x.dtype) for c in precondition(self.flow, t))
-        centred = x - self.flow.centre
-        return Target(self._network(c_in * centred, t, labels, augmented).to(x.dtype), (v - c_skip * centred) / c_out)
+        basis = self.flow.basis
+        modes, (c_in, c_skip, c_out) = self._modes(x, t)
+        said = self._network(basis.items(c_in * modes), t, labels, augmented).to(x.dtype)
+        wanted = basis.items((basis.modes(v) - c_skip * modes) / c_out)
+        return Target(self.flow.tangent(x, said), wanted)
+
+    def _modes(self, x: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """x from the flow's centre, in its basis, and the preconditioner there."""
+        modes = self.flow.basis.modes(x - self.flow.centre)
+        return modes, [over(c, modes).to(modes.dtype) for c in precondition(self.flow, t)]
 
     def _network(self, x: Tensor, t: Tensor, labels: Tensor | None, augmented: Tensor | None = None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
