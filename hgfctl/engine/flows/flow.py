@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.basis import COORDINATES, Basis
-from hgfctl.engine.flows.priors import Prior
+from hgfctl.engine.flows.priors.prior import Prior
 from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
 
 Velocity = Callable[[Tensor, Tensor], Tensor]

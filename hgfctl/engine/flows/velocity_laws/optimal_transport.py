@@ -13,8 +13,8 @@ class TransportedVelocity(CoupledVelocity):
     """v0 = (sd z_p(i) - x0_i) / T, where the permutation p minimises sum_i |x0_i - sd z_p(i)|^2 over a batch
     (Pooladian et al. 2023, arXiv 2304.14772; Tong et al. 2023, arXiv 2302.00482).
 
-    |x - sd z|^2 = |x|^2 + |sd z|^2 - 2 sd x.z, and a permutation moves the last term alone: the best one does not depend
-    on sd. The z of a batch are as likely in one order as in another, and p sees which values there are, not
+    |x - sd z|^2 = |x|^2 + |sd z|^2 - 2 sd x.z, and a permutation moves the last term alone: the best one does not
+    depend on sd. The z of a batch are as likely in one order as in another, and p sees which values there are, not
     which came first; so x1 = sd z_p(i) of an item chosen at random is N(0, sd^2 I), as without.
 
     With classes, p stays within each class. Else it would give each class the noise that lies nearest to it, x1 given

@@ -10,7 +10,7 @@ from hgfctl.engine.flows.velocity_laws.direction import polar
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 
 RAREST = 1e-30
-"""Share of all draws beyond which lengths grow no further: no draw is as rare, and all lengths stay finite."""
+"""Share of all draws that is at either end taken for the last one: no draw is as rare, and all lengths stay finite."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def student_radius(length: Tensor, dim: int, freedom: float) -> Tensor:
     """
     from scipy.special import betaincinv, gammainc, gammaincc
 
-    half = length.detach().cpu().double().numpy() ** 2 / 2
-    below, above = gammainc(dim / 2, half), gammaincc(dim / 2, half).clip(min=RAREST)
-    low = betaincinv(dim / 2, freedom / 2, below.clip(max=0.5))
-    high = betaincinv(freedom / 2, dim / 2, above.clip(max=0.5))
+    half = length.detach().cpu().double().numpy().clip(max=1e100) ** 2 / 2
+    below, above = gammainc(dim / 2, half), gammaincc(dim / 2, half)
+    low = betaincinv(dim / 2, freedom / 2, below.clip(RAREST, 0.5))
+    high = betaincinv(freedom / 2, dim / 2, above.clip(RAREST, 0.5))
     ratio = torch.where(
         torch.from_numpy(below < 0.5),
         torch.from_numpy(low / (1 - low)),
