@@ -54,7 +54,7 @@ class ExpressionForce(Force):
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         values = [_value(formula, x, v, t) for formula in self.formulas]
         if isinstance(self.text, str):
-            return torch.as_tensor(values[0]).to(x).expand(x.shape)
+            return _tensor(values[0]).to(x).expand(x.shape)
         column = x.flatten(1)[:, :1]
         return torch.cat([_flat(value).to(x).expand(column.shape) for value in values], 1).reshape(x.shape)
 
@@ -112,7 +112,7 @@ def _value(formula: Formula, x: Tensor, v: Tensor, t: Tensor) -> Tensor | float:
 
     def apply(step: Apply, arguments: Sequence[Tensor | float]) -> Tensor | float:
         if step.function in _REDUCTIONS:
-            spread = torch.as_tensor(arguments[0]).to(x).expand(x.shape).flatten(1)
+            spread = _tensor(arguments[0]).to(x).expand(x.shape).flatten(1)
             return _item(_REDUCTIONS[step.function](spread), x)
         return _OPERATIONS[step.function](*arguments)
 
@@ -126,18 +126,17 @@ def _item(values: Tensor, x: Tensor) -> Tensor:
 
 def _flat(value: Tensor | float) -> Tensor:
     """(B or 1, coordinates or 1)."""
-    tensor = torch.as_tensor(value, dtype=torch.float64) if isinstance(value, float) else value
+    tensor = _tensor(value)
     return tensor.flatten(1) if tensor.ndim > 1 else tensor.reshape(1, 1)
+
+
+def _tensor(value: Tensor | float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64) if isinstance(value, float) else value
 
 
 def _of_pairs(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """Of two tensors -> of any number of tensors and floats."""
-
-    def of_all(*values: Tensor | float) -> Tensor:
-        return reduce(function, (torch.as_tensor(part, dtype=torch.float64) if isinstance(part, float) else part
-                                 for part in values))  # fmt: skip
-
-    return of_all
+    return lambda *values: reduce(function, map(_tensor, values))
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
