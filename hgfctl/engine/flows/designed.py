@@ -10,9 +10,13 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, require_positive
 from hgfctl.engine.flows.forces.force import Force
-from hgfctl.engine.flows.priors import Prior, PriorReport, fitted, restored
-from hgfctl.engine.flows.velocity_laws import VelocityLaw
+from hgfctl.engine.flows.priors.fit import Fit
+from hgfctl.engine.flows.priors.mixture import MixturePrior
+from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.flows.priors.report import PriorReport, prior_report
+from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
 from hgfctl.engine.randomness import generator
+from hgfctl.errors import RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,7 @@ class Designed(Flow):
         law: of v0.
         duration: T.
         shape: of an item.
-        prior_kind: what is fitted to x_T where the prior has no formula, see `priors.fitted`.
+        fit: makes a prior of end points x_T, where no formula gives their law.
         found: what was fitted.
         report: how well it fits.
     """
@@ -34,8 +38,8 @@ class Designed(Flow):
     law: VelocityLaw
     duration: float
     shape: tuple[int, ...]
-    prior_kind: str = "auto"
-    found: Prior | None = field(default=None, repr=False, compare=False)
+    fit: Fit
+    found: MixturePrior | None = field(default=None, repr=False, compare=False)
     report: PriorReport | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,14 +70,19 @@ class Designed(Flow):
     def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         return self.force_field(x, v, t)
 
+    @property
+    def measures(self) -> bool:
+        return self.exact_prior is None
+
     def measured(self, x0: Tensor) -> Self:
         """Flies half of the data to fit a prior, and the other half to test it."""
-        if self.exact_prior is not None:
-            return self
         ends = self.state(x0, self.test_noise(x0), torch.tensor(self.T, dtype=torch.float64)).x.double()
         half = len(ends) // 2
-        found, report = fitted(self.prior_kind, ends[:half], ends[half:])
-        return replace(self, found=found, report=report)
+        try:
+            name, found = self.fit(ends[:half])
+        except ValueError as error:
+            raise RequestError(f"the prior of this flow cannot be fitted: {error}") from None
+        return replace(self, found=found, report=prior_report(name, found, ends[half:]))
 
     def test_noise(self, x0: Tensor) -> Tensor:
         """Always the same normal draws, in the shape of the data."""
@@ -86,4 +95,4 @@ class Designed(Flow):
 
     def restored(self, tensors: Mapping[str, Tensor]) -> Self:
         own = {name.removeprefix("prior."): part for name, part in tensors.items() if name.startswith("prior.")}
-        return replace(self, found=restored(own)) if own else self
+        return replace(self, found=MixturePrior.from_tensors(own)) if own else self

@@ -32,9 +32,7 @@ class Flights:
         if self.steps < 1:
             raise ValueError(f"steps must be 1 or more, not {self.steps}")
         if self.force.depends_on_velocity and self._splitting:
-            raise ValueError(
-                f"integrator '{self.integrator}' takes forces of x and t, and this one depends on v: rk4 does"
-            )
+            raise ValueError(f"integrator '{self.integrator}' is for forces of x and t, and this one depends on v: rk4")
 
     @property
     def _splitting(self) -> Splitting | None:

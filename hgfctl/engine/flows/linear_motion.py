@@ -5,14 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.aimed import AimedVelocity
 from hgfctl.engine.flows.basis import Basis
 from hgfctl.engine.flows.designed import Designed
 from hgfctl.engine.flows.flow import Moments, State
 from hgfctl.engine.flows.forces.linear_force import LinearForce
+from hgfctl.engine.flows.forces.none import NoForce
 from hgfctl.engine.flows.motion import Motion
-from hgfctl.engine.flows.priors import GaussianPrior, Prior
-from hgfctl.engine.flows.velocity_laws import GaussianVelocity
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
+from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.flows.velocity_laws.aimed import AimedVelocity
+from hgfctl.engine.flows.velocity_laws.coupled import CoupledVelocity
+from hgfctl.engine.flows.velocity_laws.gaussian import GaussianVelocity
 
 FORGOTTEN = 1e-9
 """A share of x0 in x_T below which the data are forgotten."""
@@ -33,12 +36,12 @@ class LinearMotion(Designed):
         """N(0, s^2 I) where v0 is aimed at it, or where x0 is forgotten and all modes of a Gaussian v0 grow alike."""
         if isinstance(self.law, AimedVelocity):
             return GaussianPrior(self.law.s)
+        if isinstance(self.law, CoupledVelocity):
+            return GaussianPrior(self.law.sd) if isinstance(self.force_field, NoForce) else None
         if not isinstance(self.law, GaussianVelocity):
             return None
-        end, algebra = (
-            self.force_field.motion(torch.tensor(self.T, dtype=torch.float64), self.shape),
-            self.force_field.algebra,
-        )
+        algebra = self.force_field.algebra
+        end = self.force_field.motion(torch.tensor(self.T, dtype=torch.float64), self.shape)
         if algebra.size(end.xx) > FORGOTTEN or not algebra.is_scalar(end.xv):
             return None
         grown = algebra.moments(end, 0.0, 0.0, self.law.sd**2).xx

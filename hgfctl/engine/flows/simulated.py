@@ -10,7 +10,7 @@ from torch import Tensor
 from hgfctl.engine.flows.designed import Designed
 from hgfctl.engine.flows.flights import Flights
 from hgfctl.engine.flows.flow import Moments, State
-from hgfctl.engine.flows.priors import Prior
+from hgfctl.engine.flows.priors.prior import Prior
 
 LOOKS = 65
 """Times at which moments are measured, evenly spaced from 0 to T."""

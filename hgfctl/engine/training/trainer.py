@@ -5,10 +5,11 @@ and n.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from hgfctl.engine.assembly import Experiment
 from hgfctl.engine.data.dataset import Batch
 from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.loss import Adaptive, Share, Shared
+from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks, alone
 from hgfctl.engine.training import power_ema
@@ -159,9 +161,14 @@ class Trainer:
             tensors |= {f"adam.{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Continues from a `state` taken after `step`."""
+    def restore(
+        self, tensors: dict[str, Tensor], step: int, of_flow: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
+        """Continues from a `state` taken after `step`, with what the flow had measured at the start."""
         self.step = step
+        for model in (self.model, self.ema):
+            if isinstance(model, HVP):
+                model.flow = model.flow.restored(of_flow)
         with torch.no_grad():
             for name, p in self._parameters.items():
                 p.copy_(tensors[f"network.{name}"])

@@ -16,7 +16,8 @@ from hgfctl.engine.flows.motion import Modes, Motion
 class CoarseToFine(LinearForce):
     """Each cosine mode k of an image or vector makes its quarter turn at a pace of its own:
 
-        x_k(t) = cos(phi_k) x_k(0) + sin(phi_k) / phi_k'(0) v_k(0),   phi_k(t) = (pi/2) c_k u / (1 + (c_k - 1) u),  u = t/T,
+        x_k(t) = cos(phi_k) x_k(0) + sin(phi_k) / phi_k'(0) v_k(0),
+        phi_k(t) = (pi/2) c_k u / (1 + (c_k - 1) u),   u = t/T,
         F_k = -phi_k'^2 x_k + (phi_k'' / phi_k') v_k .
 
     All phases go from 0 to pi/2, so the prior stays exact; c_k = ratio^(2 kappa_k - 1) with spatial frequency kappa_k

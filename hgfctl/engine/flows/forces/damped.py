@@ -32,3 +32,25 @@ class Damped(LinearForce):
 
     def motion(self, t: Tensor, shape: tuple[int, ...]) -> Motion:
         return oscillator(self.alpha**2, self.gamma, column(t, len(shape)))
+
+
+@dataclass(frozen=True)
+class Proportional(LinearForce):
+    """F = kx x + kv v: what a formula such as `-4*x - 0.1*v` comes to.
+
+    Args:
+        kx, kv: any numbers.
+    """
+
+    kx: float
+    kv: float
+
+    @property
+    def depends_on_velocity(self) -> bool:  # type: ignore[override]
+        return self.kv != 0
+
+    def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return self.kx * x + self.kv * v
+
+    def motion(self, t: Tensor, shape: tuple[int, ...]) -> Motion:
+        return oscillator(-self.kx, -self.kv, column(t, len(shape)))

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.basis import COORDINATES, Cosines
+from hgfctl.engine.flows.forces.conservative import ConservativeForce, total
 from hgfctl.engine.flows.forces.linear_force import LinearForce, column
 from hgfctl.engine.flows.motion import Modes, Motion
 
 
 @dataclass(frozen=True)
-class Harmonic(LinearForce):
+class Harmonic(LinearForce, ConservativeForce):
     """F_k = -alpha_k^2 x_k: x_k(t) = cos(alpha_k t) x_k(0) + sin(alpha_k t) / alpha_k v_k(0).
 
     Args:
@@ -58,6 +59,9 @@ class Harmonic(LinearForce):
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         return -self.algebra.act(self.frequencies.square().to(x.device).unsqueeze(0), x)
+
+    def potential(self, x: Tensor) -> Tensor:
+        return total((self.frequencies.to(x) * self.algebra.basis.modes(x)).square() / 2)
 
     def motion(self, t: Tensor, shape: tuple[int, ...]) -> Motion:
         alpha, t = self.frequencies.to(t.device).unsqueeze(0), column(t, len(self.shape))

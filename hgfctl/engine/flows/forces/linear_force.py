@@ -1,7 +1,6 @@
 """Forces that are linear in (x, v): their motion is known, and never simulated."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,19 +31,6 @@ class LinearForce(Force):
             t: () or (B,), float64.
             shape: of an item.
         """
-
-
-@dataclass(frozen=True)
-class Free(LinearForce):
-    """No force: x_t = x0 + t v0."""
-
-    def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        return torch.zeros_like(x)
-
-    def motion(self, t: Tensor, shape: tuple[int, ...]) -> Motion:
-        t = column(t, len(shape))
-        one = torch.ones_like(t)
-        return Motion(one, t, torch.zeros_like(t), one)
 
 
 def column(t: Tensor, axes: int) -> Tensor:

@@ -1,13 +1,16 @@
 """The velocity law that lands on the prior: exactly, whatever the linear force."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.flow import require_positive
+from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.motion import Motion
-from hgfctl.engine.flows.velocity_laws import InitialMoments, VelocityLaw
+from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class AimedVelocity(VelocityLaw):
     s: float
 
     def __post_init__(self) -> None:
+        require_positive("s (the prior's standard deviation)", self.s)
         p, q = self.coefficients
         algebra = self.force.algebra
         if not algebra.size(q) < 1e8 * self.s or not algebra.size(p) < 1e8:
@@ -38,7 +42,7 @@ class AimedVelocity(VelocityLaw):
                 "point (sin(alpha T) = 0); another duration"
             )
 
-    @property
+    @cached_property
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """v0 = p x0 + q z."""
         end = self.force.motion(torch.tensor(self.T, dtype=torch.float64), self.shape)
@@ -62,3 +66,20 @@ class AimedVelocity(VelocityLaw):
     def moments(self, sd: float) -> InitialMoments:
         start = self.force.algebra.moments(self.path(torch.zeros((), dtype=torch.float64)), sd**2, 0.0, 1.0)
         return InitialMoments(float(start.xv.real.mean()), float(start.vv.mean()))
+
+
+def aimed(
+    force: Force, shape: tuple[int, ...], duration: float, data_sd: float, s: float | None = None
+) -> AimedVelocity:
+    """The law for a force.
+
+    Args:
+        force: a linear one.
+        shape: of an item.
+        duration: T.
+        data_sd: root mean square of the data a coordinate.
+        s: standard deviation of the prior; the data's own when left out.
+    """
+    if not isinstance(force, LinearForce):
+        raise ValueError("only under a linear force is it known how to aim; gaussian and others go with any force")
+    return AimedVelocity(force, shape, duration, data_sd if s is None else s)
