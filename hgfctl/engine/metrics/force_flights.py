@@ -15,8 +15,12 @@ from hgfctl.engine.randomness import generator
 
 APART = 1e-4
 """Distance of neighbours, in units of the flight's own sizes; small against what bends it, large against rounding."""
+ROUNDING = 1e-11
+"""A relative change of energy below it tells nothing of an integrator."""
 FARTHEST = 1e6
 """Units of x beyond which rounding hides so small a distance."""
+SHOWN = 128
+"""Moments that are kept of longer flights."""
 NODES = 48
 """Of the quadrature that makes a potential of a force."""
 
@@ -31,11 +35,17 @@ class Lyapunov(NamedTuple):
         exponent: mean over flights, 1 / time.
         spread: standard deviation over flights.
         duration: of the flights; the first half is left out, in which directions find each other.
+        t: times at which neighbours are looked at.
+        parted: the logarithm of how much farther apart they are than at the start, the mean over flights.
+        parted_spread: its standard deviation.
     """
 
     exponent: float
     spread: float
     duration: float
+    t: list[float]
+    parted: list[float]
+    parted_spread: list[float]
 
 
 class Drift(NamedTuple):
@@ -45,12 +55,16 @@ class Drift(NamedTuple):
         relative: with the steps given.
         order: of its fall as steps are halved; NaN where rounding is all there is.
         steps, integrator: of the flights.
+        t: the time after each step, from 0 on.
+        change: of the energy by then, the root mean square over flights, in the same units.
     """
 
     relative: float
     order: float
     steps: int
     integrator: str
+    t: list[float]
+    change: list[float]
 
 
 def lyapunov(
@@ -96,10 +110,18 @@ def lyapunov(
         growths.append(growth)
         difference = resized(*difference)
     if len(growths) < 2:
-        return Lyapunov(math.nan, math.nan, h * len(growths))
-    late = torch.stack(growths[len(growths) // 2 :])
-    rates = late.mean(0) / h
-    return Lyapunov(float(rates.mean()), float(rates.std(correction=0)), h * len(growths))
+        return Lyapunov(math.nan, math.nan, h * len(growths), [], [], [])
+    rates = torch.stack(growths[len(growths) // 2 :]).mean(0) / h
+    times = h * torch.arange(1, len(growths) + 1, dtype=torch.float64)
+    parted, every = torch.stack(growths).cumsum(0), -(-len(growths) // SHOWN)
+    return Lyapunov(
+        exponent=float(rates.mean()),
+        spread=float(rates.std(correction=0)),
+        duration=h * len(growths),
+        t=times[::every].tolist(),
+        parted=parted.mean(1)[::every].tolist(),
+        parted_spread=parted.std(1, correction=0)[::every].tolist(),
+    )
 
 
 def energy_drift(
@@ -114,23 +136,28 @@ def energy_drift(
         duration, steps: of the flights.
         integrator: what it is called.
     """
-    coarse, fine = (_largest_change(course, potential, start, duration, n) for n in (steps, 2 * steps))
-    order = math.log2(coarse / fine) if coarse > 1e-11 and fine > 0 else math.nan
-    return Drift(coarse, order, steps, integrator)
+    coarse, fine = (_changes(course, potential, start, duration, n) for n in (steps, 2 * steps))
+    relative, halved = (float(changes.amax(0).square().mean().sqrt()) for changes in (coarse, fine))
+    return Drift(
+        relative=relative,
+        order=math.log2(relative / halved) if relative > ROUNDING and halved > 0 else math.nan,
+        steps=steps,
+        integrator=integrator,
+        t=torch.linspace(0, duration, steps + 1, dtype=torch.float64).tolist(),
+        change=coarse.square().mean(1).sqrt().tolist(),
+    )
 
 
-def _largest_change(
+def _changes(
     course: Course, potential: Callable[[Tensor], Tensor], start: State, duration: float, steps: int
-) -> float:
+) -> Tensor:
+    """|H_t - H_0| in units of the mean kinetic energy, (steps + 1, B)."""
     times = torch.linspace(0, duration, steps + 1, dtype=torch.float64)
-    energies, kinetics = [], []
+    kinetic, energy = [], []
     for x, v in course(start, times):
-        kinetic = v.flatten(1).square().sum(1) / 2
-        kinetics.append(kinetic)
-        energies.append(kinetic + potential(x))
-    energy = torch.stack(energies)
-    change = (energy - energy[0]).abs().amax(0)
-    return float(change.square().mean().sqrt() / torch.stack(kinetics).mean())
+        kinetic.append(v.flatten(1).square().sum(1) / 2)
+        energy.append(kinetic[-1] + potential(x))
+    return (torch.stack(energy) - energy[0]).abs() / torch.stack(kinetic).mean()
 
 
 def potential_of(force: FieldOfForce, like: Tensor) -> Callable[[Tensor], Tensor]:
