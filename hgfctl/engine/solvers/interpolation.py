@@ -3,7 +3,11 @@
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.priors import GaussianPrior, Prior, UniformPrior
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
+from hgfctl.engine.flows.priors.mixture import MixturePrior
+from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.flows.priors.uniform import UniformPrior
+from hgfctl.errors import RequestError
 
 
 def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) -> Tensor:
@@ -23,6 +27,9 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
 
     Returns:
         (F, B, *D).
+
+    Raises:
+        RequestError: of neither kind of prior.
     """
     u, v = _to_normal(prior, start.double()).flatten(1), _to_normal(prior, end.double()).flatten(1)
     cosine = (u * v).sum(1) / (u.norm(dim=1) * v.norm(dim=1)).clamp_min(1e-300)
@@ -36,12 +43,20 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
 def _to_normal(prior: Prior, x: Tensor) -> Tensor:
     if isinstance(prior, GaussianPrior):
         return x / prior.sd
-    assert isinstance(prior, UniformPrior)
+    if isinstance(prior, MixturePrior) and prior.count == 1:
+        return prior.standardised(x)
+    if not isinstance(prior, UniformPrior):
+        raise RequestError(
+            "between two latents of this flow no path is known that its prior finds likely (that is known of normal\n"
+            "and uniform priors, not of mixtures and banks); flow.prior=gaussian has one, where it fits"
+        )
     return torch.special.ndtri(((x - prior.lo) / (prior.hi - prior.lo)).clamp(1e-12, 1 - 1e-12))
 
 
 def _from_normal(prior: Prior, u: Tensor) -> Tensor:
     if isinstance(prior, GaussianPrior):
         return prior.sd * u
+    if isinstance(prior, MixturePrior):
+        return prior.from_standard(u)
     assert isinstance(prior, UniformPrior)
     return prior.lo + (prior.hi - prior.lo) * torch.special.ndtr(u)
