@@ -1,5 +1,6 @@
 """`hgfctl visualize force`."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,11 +56,13 @@ def _table(report: "ForceReport") -> list[str]:
         f"{report.growth:.3g} times as far apart a T",
         "energy": "none that is kept"
         if drift is None
-        else f"drifts by {drift.relative:.2g} of the kinetic one ({drift.integrator}, {drift.steps} steps, "
-        f"order {drift.order:.2f})",
-        "stiffness": f"at most {max(report.stiffness):.3g}: steps of {report.step:.3g}, {report.steps} over T",
-        "mixing": f"{report.distance[0]:.3g} from p_T at first, {report.distance[len(report.t) // 2]:.3g} half-way; "
-        f"the prior is {max(report.prior_gap, 0):.2g} from x_T (two samples: {report.mixing_floor:.2g})",
+        else f"drifts by {drift.relative:.2g} of the kinetic one ({drift.integrator}, {drift.steps} steps"
+        + (f"; order {drift.order:.2f})" if drift.order == drift.order else ")"),
+        "stiffness": f"at most {max(report.stiffness):.3g}"
+        + (f": steps of {report.step:.3g}, {report.steps} over T" if report.step < math.inf else ""),
+        "mixing": f"x_t is {report.distance[0]:.2g} sd from x_T at first, {report.distance[len(report.t) // 2]:.2g} "
+        f"half-way; two samples {report.floor:.2g}",
+        "prior": f"{report.prior_distance:.2g} sd from x_T, p = {report.prior_p:.2g}",
         "scale": f"|x_t| / sqrt(d) from {report.size[0]:.3g} ± {report.spread[0]:.2g} to {report.size[-1]:.3g} ± "
         f"{report.spread[-1]:.2g}; changes by a factor of {report.scale:.3g}",
     }

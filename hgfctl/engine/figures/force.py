@@ -48,13 +48,14 @@ def verdict(report: ForceReport) -> str:
 
 
 def _mixing(axes: "Axes", report: ForceReport) -> None:
-    smallest = max(report.mixing_floor / 3, 1e-6)
-    axes.plot(report.t, np.maximum(report.distance, smallest), color="C0", label="energy distance of $x_t$ to $x_T$")
-    axes.axhline(report.mixing_floor, color="0.6", linewidth=1, linestyle="--", label="of two samples of $x_T$")
-    axes.plot(report.t, np.maximum(np.abs(report.memory), smallest), color="C1", label="|correlation| with $x_0$")
-    axes.set(yscale="log", ylim=(smallest, 1.5))
-    axes.set_title("mixing", fontsize=11)
-    axes.legend(fontsize=8, loc="lower left")
+    smallest = max(min(report.floor / 3, 0.01), 1e-4)
+    axes.plot(report.t, report.distance, color="C0", label="distance of $x_t$ and $x_T$, in sd")
+    axes.axhline(report.floor, color="0.6", linewidth=1, linestyle="--", label="of two samples of $x_T$")
+    axes.plot(report.t, np.abs(report.memory), color="C1", label="|correlation| of $x_t$ and $x_0$")
+    axes.set_yscale("log", nonpositive="mask")
+    axes.set_ylim(smallest, 1.5 * max(1.0, *report.distance))
+    axes.set_title(f"mixing: the prior fits with p = {report.prior_p:.2g}", fontsize=11)
+    axes.legend(fontsize=8)
 
 
 def _scale(axes: "Axes", report: ForceReport) -> None:
@@ -69,7 +70,7 @@ def _over_time(axes: "Axes", t: Sequence[float], values: Sequence[float], colour
     axes.plot(t, values, color=colour)
     low, high = min(values), max(values)
     margin = 0.1 * (high - low) or max(0.1 * abs(high), 0.1)
-    axes.set(ylabel=label, ylim=(low - margin, high + margin))
+    axes.set(ylabel=label, ylim=(min(low - margin, 0) if low < 0 else -0.03 * (high + margin), high + margin))
     axes.ticklabel_format(useOffset=False)
     axes.set_title(title, fontsize=11)
 

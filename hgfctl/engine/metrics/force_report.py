@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, State
 from hgfctl.engine.integrators import INTEGRATORS
-from hgfctl.engine.metrics.energy_distance import energy_distance
 from hgfctl.engine.metrics.force_derivatives import derivatives
 from hgfctl.engine.metrics.force_flights import Drift, Lyapunov, energy_drift, lyapunov, potential_of
+from hgfctl.engine.metrics.two_sample import two_sample
 from hgfctl.engine.randomness import generator
 
 MOMENTS = 33
@@ -41,10 +41,12 @@ class ForceReport:
         drift: of the energy, where there is one.
         step: suggested; infinite without any force.
         steps: over T that are then needed.
-        mixing_floor: what the energy distance of two independent samples of x_T is, in root mean square.
-        prior_gap: energy distance of x_T and of the prior.
+        floor: what `distance` is of two independent samples of x_T, in root mean square.
+        prior_distance: of x_T and the prior, in the units of `distance`.
+        prior_p: the probability of so large a distance or a larger one, were the prior exact.
         t: (MOMENTS,) times, and at each of them:
-        distance: energy distance of x_t and of the x_T of other items.
+        distance: of x_t and the x_T of other items, as far as a shift by so many standard deviations a coordinate
+            (energy distance; see `two_sample`).
         memory: correlation of x_t and x_0 over items and coordinates.
         size, spread: mean and standard deviation over items of |x_t| / sqrt(d).
         divergence: of the force in phase space, the mean over items.
@@ -62,8 +64,9 @@ class ForceReport:
     drift: Drift | None
     step: float
     steps: int
-    mixing_floor: float
-    prior_gap: float
+    floor: float
+    prior_distance: float
+    prior_p: float
     t: list[float]
     distance: list[float]
     memory: list[float]
@@ -113,6 +116,7 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
     half = len(x0) // 2
     x_end = states[-1].x
     prior = flow.prior.sample(tuple(x_end.shape), generator(seed, "force report", "prior")).to(x_end)
+    fit = two_sample(x_end, prior)
 
     found = [derivatives(flow.force, x[:POINTS], v[:POINTS], t) for (x, v), t in zip(states, times, strict=True)]
     stiffness = [one.stiffness for one in found]
@@ -130,15 +134,16 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
         works=works,
         curl=curl,
         exact=found[0].exact,
-        log_volume=float(torch.trapezoid(torch.tensor([one.divergence for one in found]), times.cpu())),
+        log_volume=float(torch.trapezoid(times.new_tensor([one.divergence for one in found]), times)),
         lyapunov=lyapunov(flow.force, start, flow.T * (1 if on_time else DURATIONS), STEPS, units),
         drift=_drift(flow, start, on_velocity) if kept else None,
         step=step,
         steps=math.ceil(flow.T / step) if step < math.inf else 1,
-        mixing_floor=_floor(x_end),
-        prior_gap=energy_distance(x_end, prior),
+        floor=_floor(x_end),
+        prior_distance=fit.shift,
+        prior_p=fit.p,
         t=times.tolist(),
-        distance=[energy_distance(x[:half], x_end[half:]) for x, _ in states],
+        distance=[_distance(x[:half], x_end[half:]) for x, _ in states],
         memory=[_correlation(x, x0) for x, _ in states],
         size=[float(_sizes(x).mean()) for x, _ in states],
         spread=[float(_sizes(x).std(correction=0)) for x, _ in states],
@@ -189,11 +194,15 @@ def _course(flow: Flow, name: str, start: State, times: Tensor) -> list[State]:
 
 def _floor(x: Tensor) -> float:
     """From halves of x, shared out anew eight times."""
-    rng, values = generator("mixing floor"), []
+    rng, squares = generator("mixing floor"), []
     for _ in range(8):
         order = torch.randperm(len(x), generator=rng)
-        values.append(energy_distance(x[order[: len(x) // 2]], x[order[len(x) // 2 :]]))
-    return math.sqrt(sum(value**2 for value in values) / len(values))
+        squares.append(_distance(x[order[: len(x) // 2]], x[order[len(x) // 2 :]]) ** 2)
+    return math.sqrt(sum(squares) / len(squares))
+
+
+def _distance(x: Tensor, y: Tensor) -> float:
+    return two_sample(x, y, permutations=1).shift
 
 
 def _sizes(x: Tensor) -> Tensor:
