@@ -36,7 +36,7 @@ def force(
     flow = flow_of(config, data, allow_code)
     with console.working("flying"):
         x0 = data.batch(0, num, seed).x.double()
-        report = force_report(flow.measured(x0), x0, seed)
+        report = force_report(flow, x0, seed)
     force_figure(report, config.preset).save(out)
     for line in _table(report):
         console.plain(line)
