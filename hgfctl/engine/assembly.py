@@ -12,6 +12,7 @@ from hgfctl.engine import precision
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
+from hgfctl.engine.domain import check_inside
 from hgfctl.engine.flows import FLOWS, flow_name
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
@@ -149,6 +150,8 @@ def experiment(
     config = with_defaults(config)
     torch.manual_seed(config.train.seed)
     model = _model(config, data.shape, data.classes).to(device)
+    if isinstance(model, HVP):
+        check_inside(model.flow, data)
     teacher = None
     if init is not None:
         assert isinstance(model, HVP)
@@ -247,7 +250,7 @@ def under_flow(model: Trained, name: str | None) -> Trained:
     if name not in linear:
         raise unknown("flow", name, linear, "to sample by")
     if not isinstance(model.model, HVP) or not isinstance(model.model.flow, LinearFlow):
-        kind = "reflection" if isinstance(model.model, HVP) else model.config.model.name
+        kind = flow_name(model.model.flow) if isinstance(model.model, HVP) else model.config.model.name
         raise RequestError(
             f"--flow: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
         )

@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
+from hgfctl.engine.flows.rotations import matrix
+
 
 class Prior(Protocol):
     """A law on arrays of any shape."""
@@ -47,3 +49,33 @@ class UniformPrior:
         inside = ((x >= self.lo) & (x <= self.hi)).flatten(1).all(1)
         constant = -x.shape[1:].numel() * math.log(self.hi - self.lo)
         return x.new_full((len(x),), constant).masked_fill(~inside, -math.inf)
+
+
+@dataclass(frozen=True)
+class SpherePrior:
+    """Uniform on the sphere of a radius, |x| = r in R^(d + 1); its density is that a unit of d-dimensional area."""
+
+    radius: float
+
+    def sample(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        z = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device)
+        return self.radius * z / z.norm(dim=-1, keepdim=True)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Minus the logarithm of the area 2 pi^(n/2) r^d / Gamma(n/2), n = d + 1, whatever x."""
+        n = x.shape[1]
+        area = math.log(2) + n / 2 * math.log(math.pi) - math.lgamma(n / 2) + (n - 1) * math.log(self.radius)
+        return x.new_full((len(x),), -area)
+
+
+@dataclass(frozen=True)
+class RotationPrior:
+    """Uniform on the rotations, items (9,); densities are relative to this law (the normalised Haar measure)."""
+
+    def sample(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        q = torch.randn(shape[0], 4, generator=generator, dtype=torch.float64, device=generator.device)
+        return matrix(q).reshape(shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """0: relative to itself."""
+        return x.new_zeros(len(x))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.priors import GaussianPrior, Prior, UniformPrior
+from hgfctl.engine.flows.priors import GaussianPrior, Prior, RotationPrior, SpherePrior, UniformPrior
+from hgfctl.engine.flows.rotations import as_matrices, matrix, quaternion
 
 
 def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) -> Tensor:
@@ -13,8 +14,9 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
         u(f) = [sin((1 - f) A) u_0 + sin(f A) u_1] / sin A,    A the angle between u_0 and u_1
 
     A chord of two independent draws in d dimensions comes as near to the origin as sqrt(d/2), where the prior has
-    nothing; for A = pi/2, about which such draws are, every u(f) is standard normal. Uniform priors are mapped to
-    normal ones coordinate by coordinate, by their distribution functions.
+    nothing; for A = pi/2, about which such draws are, every u(f) is standard normal. Uniform priors of boxes are mapped
+    to normal ones coordinate by coordinate, by their distribution functions. On a sphere the path is the great circle;
+    that of rotations is one of their unit quaternions, a turn about one axis.
 
     Args:
         prior: of the latents.
@@ -25,6 +27,8 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
         (F, B, *D).
     """
     u, v = _to_normal(prior, start.double()).flatten(1), _to_normal(prior, end.double()).flatten(1)
+    if isinstance(prior, RotationPrior):
+        v = torch.where((u * v).sum(1, keepdim=True) < 0, -v, v)
     cosine = (u * v).sum(1) / (u.norm(dim=1) * v.norm(dim=1)).clamp_min(1e-300)
     angle = cosine.clamp(-1, 1).acos().clamp(1e-6, torch.pi - 1e-6)
     f = fractions.double().unsqueeze(1)
@@ -34,14 +38,23 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
 
 
 def _to_normal(prior: Prior, x: Tensor) -> Tensor:
-    if isinstance(prior, GaussianPrior):
-        return x / prior.sd
-    assert isinstance(prior, UniformPrior)
-    return torch.special.ndtri(((x - prior.lo) / (prior.hi - prior.lo)).clamp(1e-12, 1 - 1e-12))
+    match prior:
+        case GaussianPrior(sd):
+            return x / sd
+        case UniformPrior(lo, hi):
+            return torch.special.ndtri(((x - lo) / (hi - lo)).clamp(1e-12, 1 - 1e-12))
+        case RotationPrior():
+            return quaternion(as_matrices(x))
+    assert isinstance(prior, SpherePrior)
+    return x
 
 
 def _from_normal(prior: Prior, u: Tensor) -> Tensor:
-    if isinstance(prior, GaussianPrior):
-        return prior.sd * u
-    assert isinstance(prior, UniformPrior)
-    return prior.lo + (prior.hi - prior.lo) * torch.special.ndtr(u)
+    match prior:
+        case GaussianPrior(sd):
+            return sd * u
+        case UniformPrior(lo, hi):
+            return lo + (hi - lo) * torch.special.ndtr(u)
+        case RotationPrior():
+            return matrix(u.flatten(0, 1)).reshape(*u.shape[:2], 9)
+    return u
