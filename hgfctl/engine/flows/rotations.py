@@ -43,7 +43,7 @@ def quaternion(R: Tensor) -> Tensor:
 
     Each row of 4 q q^T = (1 + trace, ...) is a multiple of q; the longest is the most exact (Shepperd 1978).
     """
-    (a, b, c), (d, e, f), (g, h, i) = ((R[:, row, column] for column in range(3)) for row in range(3))
+    a, b, c, d, e, f, g, h, i = R.flatten(1).unbind(1)
     rows = [
         torch.stack([1 + a + e + i, h - f, c - g, d - b], -1),
         torch.stack([h - f, 1 + a - e - i, b + d, c + g], -1),
@@ -57,7 +57,7 @@ def quaternion(R: Tensor) -> Tensor:
 
 
 def rotation_vector(q: Tensor) -> Tensor:
-    """Axis times angle, an angle from 0 to pi, of the rotation of a quaternion of any length but 0: (B, 4) -> (B, 3)."""
+    """Axis times angle, 0 to pi, of the rotation of a quaternion of any length but 0: (B, 4) -> (B, 3)."""
     q = torch.where(q[:, :1] < 0, -q, q)
     sine = q[:, 1:].norm(dim=-1, keepdim=True)
     angle = 2 * torch.atan2(sine, q[:, :1])

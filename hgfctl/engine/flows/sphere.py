@@ -112,7 +112,7 @@ class Sphere(Manifold):
 
 
 def _direction(n: Tensor, across: Tensor) -> Tensor:
-    """The unit tangent at n along `across`, which is nearly tangent; any one where it has no length: (B, d + 1) each."""
+    """The unit tangent at n along `across`, which is nearly tangent; any one where that has no length."""
     length = across.norm(dim=-1, keepdim=True)
     axis = torch.zeros_like(n).scatter_(-1, n.abs().argmin(-1, keepdim=True), 1.0)  # far from parallel to n
     u = torch.where(length > _NOTHING, across / length, axis)
