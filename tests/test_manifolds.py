@@ -401,10 +401,10 @@ def test_solvers_keep_their_order_on_manifolds(flow: Geodesics, dim: int, name: 
     start = flow.prior.sample((30, dim), generator("start"))
     exact, _ = carried(lambda x, t, _: velocity(x, t), flow, start, Adaptive(1e-11, 1e-11), (flow.T, 0.0))
     errors = []
-    for steps in (64, 128):
+    for steps in (32, 64):
         x = SOLVERS[name].solve(velocity, flow, start, grids.cosine(flow, steps))
         assert off(flow, x) < 1e-12
-        errors.append(float((x - exact).norm(dim=1).median()))
+        errors.append(float((x - exact).square().mean().sqrt()))
     assert errors[1] < 0.05
     assert order - 0.35 < math.log2(errors[0] / errors[1])
 
