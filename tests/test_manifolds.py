@@ -2,11 +2,14 @@
 
 import itertools
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from hgfctl.engine.data import DATA
@@ -15,6 +18,7 @@ from hgfctl.engine.data.so3_mixture import RotationMixture, so3_mixture
 from hgfctl.engine.data.sphere_checkerboard import SphereCheckerboard
 from hgfctl.engine.data.torus_mixture import WrappedMixture, lattice
 from hgfctl.engine.domain import check_inside
+from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow, over
 from hgfctl.engine.flows.priors import RotationPrior, SpherePrior
@@ -41,6 +45,7 @@ from hgfctl.engine.solvers.interpolation import interpolated
 from hgfctl.engine.solvers.likelihood import log_likelihood
 from hgfctl.engine.solvers.transport import Adaptive, carried
 from hgfctl.errors import RequestError
+from tests.conftest import Run
 
 Geodesics = Sphere | SO3
 
@@ -533,3 +538,71 @@ def test_coordinates_of_a_manifold_are_not_hidden_one_by_one() -> None:
     x = flow.prior.sample((2, 3), generator("hidden"))
     with pytest.raises(RequestError, match="sphere"):
         inpainted(lambda x, t: 0 * x, flow, x, torch.ones(3) > 0, x, grids.uniform(flow, 2), lambda: x)
+
+
+SMALL = [
+    *(
+        "--set",
+        "train.images=1024",
+        "--set",
+        "train.batch=512",
+        "--set",
+        "network.width=8",
+        "--set",
+        "network.blocks=1",
+    ),
+    *("--set", "train.sample_every=1024", "--set", "sample.nfe=5"),
+]
+
+
+@pytest.mark.parametrize("preset", ["sphere-checkerboard", "torus-mixture", "so3-mixture"])
+def test_commands_take_flows_on_manifolds_or_refuse_in_a_line(preset: str, inside: Run, tmp_path: Path) -> None:
+    run = inside("train", "--preset", preset, *SMALL).stdout.strip()
+    inside("sample", run, "--num", "40", "--out", "s.npz")
+    x = torch.from_numpy(np.load(tmp_path / "s.npz")["samples"])
+    flow = FLOWS[preset.split("-")[0]]()
+    assert not flow.outside(x).any()
+    assert inside("visualize", "samples", "s.npz", "--out", "a.png").stdout.strip() == "a.png"
+    inside("visualize", "samples", run, "--num", "40", "--out", "b.png")
+    inside("visualize", "interpolation", run, "--nfe", "8", "--out", "c.png")
+    likelihood = inside("likelihood", run, "--num", "3", "--nfe", "100")
+    assert "the data's own law gives" in likelihood.stderr
+    inside("latents", "encode", run, "--num", "3", "--tolerance", "1e-4", "--out", "z.npz")
+    inside("latents", "decode", run, "z.npz", "--nfe", "8", "--out", "again.npz")
+    inside("eval-fid", run, "--features", "none", "--num", "60")
+    for refused in (
+        ("sample", run, "--flow", "oscillation", "--out", "no.npz"),
+        ("sample", run, "--sampler", "angle-ab3", "--out", "no.npz"),
+        ("sample", run, "--set", "sample.restart=1", "--out", "no.npz"),
+        ("latents", "inpaint", run, "--mask", "first-half", "--num", "2"),
+        ("score-match", "--evaluate", run, "--noise", "0.1"),
+    ):
+        done = inside(*refused, status=2)
+        assert len(done.stderr.strip().splitlines()) <= 2
+    if preset == "torus-mixture":
+        inside("visualize", "trajectories", run, "--num", "20", "--out", "film")
+        inside("latents", "inpaint", run, "--mask", "first-half", "--num", "2", "--repeats", "1", "--out", "filled.npz")
+    else:
+        assert "in the plane" in inside("visualize", "trajectories", run, status=2).stderr
+
+
+def test_training_refuses_data_outside_before_anything_is_written(inside: Run, tmp_path: Path) -> None:
+    done = inside("train", "--preset", "checkerboard-reflection", "--set", "flow.hi=0.4", status=2)
+    assert "of 10,000 items of the data that were looked at lie outside the box [-1, 0.4]^d" in done.stderr
+    inside("train", "--preset", "ring-oscillation", "--set", "flow=sphere", status=2)
+    inside("train", "--preset", "ring-oscillation", "--set", "flow=so3", status=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_points_on_a_sphere_and_rotations_get_maps(tmp_path: Path) -> None:
+    """Two hemispheres side by side; three axes by two. Other vectors are a plain square."""
+    shapes = {}
+    for name, dim in (("sphere-checkerboard", 3), ("so3-mixture", 9)):
+        x = DATA[name]().batch(0, 100, 0).x
+        for kind, points in (("map", x), ("plain", x + 0.2)):
+            samples_figure(points).save(tmp_path / "points.png")
+            width, height = Image.open(tmp_path / "points.png").size
+            shapes[kind, dim] = width / height
+    assert shapes["map", 3] > 1.8
+    assert 1.3 < shapes["map", 9] < 1.6
+    assert shapes["plain", 3] == shapes["plain", 9] == 1

@@ -42,7 +42,7 @@ def rotation_maps(x: Tensor, labels: Tensor | None = None) -> Picture:
     A colour says which points belong to one rotation: by labels (N,), or by the diagonal of its matrix.
     """
     columns = list(x.reshape(-1, 3, 3).unbind(2))
-    colours: dict[str, Any] = {"c": 0.45 * (1 + x[:, [0, 4, 8]].double().clamp(-1, 1)).numpy()}
+    colours: dict[str, Any] = {"c": 0.4 * (1 + x[:, [0, 4, 8]].double().clamp(-1, 1)).numpy()}
     if labels is not None:
         colours = {"c": labels.numpy(), "cmap": "tab10", "vmin": 0, "vmax": 9}
     named = list(zip(("first", "second", "third"), columns, strict=True))
