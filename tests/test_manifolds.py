@@ -21,7 +21,8 @@ from hgfctl.engine.domain import check_inside
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow, over
-from hgfctl.engine.flows.priors import RotationPrior, SpherePrior
+from hgfctl.engine.flows.priors.rotations import RotationPrior
+from hgfctl.engine.flows.priors.sphere import SpherePrior
 from hgfctl.engine.flows.rotations import (
     as_matrices,
     hat,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.basis import COORDINATES, Basis
-from hgfctl.engine.flows.priors import Prior
-from hgfctl.engine.flows.velocity_laws import VelocityLaw
+from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """A velocity field V(x, t): x of shape (B, *D), t a scalar or (B,) tensor of times -> (B, *D)."""

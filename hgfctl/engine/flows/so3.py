@@ -8,9 +8,9 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import State, over
 from hgfctl.engine.flows.manifold import Manifold, Sizes
-from hgfctl.engine.flows.priors import RotationPrior
+from hgfctl.engine.flows.priors.rotations import RotationPrior
 from hgfctl.engine.flows.rotations import as_matrices, hat, nearest_rotation, rotation, rotation_vector
-from hgfctl.engine.flows.velocity_laws import InitialMoments, VelocityLaw
+from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 
 
 @dataclass(frozen=True)

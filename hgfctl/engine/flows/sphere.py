@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import State, over, require_positive
 from hgfctl.engine.flows.manifold import Manifold, Sizes
-from hgfctl.engine.flows.priors import SpherePrior
-from hgfctl.engine.flows.velocity_laws import InitialMoments, VelocityLaw
+from hgfctl.engine.flows.priors.sphere import SpherePrior
+from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 
 
 @dataclass(frozen=True)

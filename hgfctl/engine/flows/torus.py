@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Moments, State, over, require_positive
-from hgfctl.engine.flows.priors import UniformPrior
-from hgfctl.engine.flows.velocity_laws import InitialMoments, VelocityLaw
+from hgfctl.engine.flows.priors.uniform import UniformPrior
+from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 
 
 @dataclass(frozen=True)

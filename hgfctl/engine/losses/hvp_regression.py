@@ -31,6 +31,6 @@ class HVPRegression:
 
     def on_share(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
         """The same for a share of a batch: times are stratified over all of it."""
-        x, v, t, augmented = draw_states(hvp.flow, self.times, self.augment, x0, rng, share)
+        x, v, t, augmented = draw_states(hvp.flow, self.times, self.augment, x0, labels, rng, share)
         predicted, wanted = hvp.target(x, v, t, labels, augmented)
         return (predicted - wanted).square().flatten(1).mean(1)

@@ -21,15 +21,24 @@ class States(NamedTuple):
 
 
 def draw_states(
-    flow: Flow, times: Times, augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share
+    flow: Flow,
+    times: Times,
+    augment: Augmentation | None,
+    x0: Tensor,
+    labels: Tensor | None,
+    rng: Generator,
+    share: Share,
 ) -> States:
     """(x_t, v_t) from data x0 (B, *D), a share of a batch: times are stratified over all of it.
+
+    Where the velocity law couples the items of a batch, it does so within the share.
 
     Args:
         flow: along which.
         times: law of t.
         augment: changes the data at random; None to leave them as they are.
         x0: the data.
+        labels: their classes (B,), or None.
         rng: the whole batch's, on the CPU.
         share: which items of the batch x0 are.
     """
@@ -37,7 +46,7 @@ def draw_states(
     t = as_times(share.of(times(share.total, flow, rng), count), x0)
     z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
     x0, augmented = _augmented(augment, x0, rng, share)
-    x, v = flow.state(x0, z, t)
+    x, v = flow.state(x0, flow.velocity_law.paired(x0, z, labels), t)
     return States(x, v, t, augmented)
 
 

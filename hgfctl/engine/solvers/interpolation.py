@@ -3,8 +3,14 @@
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.priors import GaussianPrior, Prior, RotationPrior, SpherePrior, UniformPrior
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
+from hgfctl.engine.flows.priors.mixture import MixturePrior
+from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.flows.priors.rotations import RotationPrior
+from hgfctl.engine.flows.priors.sphere import SpherePrior
+from hgfctl.engine.flows.priors.uniform import UniformPrior
 from hgfctl.engine.flows.rotations import as_matrices, matrix, quaternion
+from hgfctl.errors import RequestError
 
 
 def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) -> Tensor:
@@ -25,6 +31,9 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
 
     Returns:
         (F, B, *D).
+
+    Raises:
+        RequestError: of neither kind of prior.
     """
     u, v = _to_normal(prior, start.double()).flatten(1), _to_normal(prior, end.double()).flatten(1)
     if isinstance(prior, RotationPrior):
@@ -38,23 +47,30 @@ def interpolated(prior: Prior, start: Tensor, end: Tensor, fractions: Tensor) ->
 
 
 def _to_normal(prior: Prior, x: Tensor) -> Tensor:
-    match prior:
-        case GaussianPrior(sd):
-            return x / sd
-        case UniformPrior(lo, hi):
-            return torch.special.ndtri(((x - lo) / (hi - lo)).clamp(1e-12, 1 - 1e-12))
-        case RotationPrior():
-            return quaternion(as_matrices(x))
-    assert isinstance(prior, SpherePrior)
-    return x
+    if isinstance(prior, GaussianPrior):
+        return x / prior.sd
+    if isinstance(prior, MixturePrior) and prior.count == 1:
+        return prior.standardised(x)
+    if isinstance(prior, SpherePrior):
+        return x
+    if isinstance(prior, RotationPrior):
+        return quaternion(as_matrices(x))
+    if not isinstance(prior, UniformPrior):
+        raise RequestError(
+            "between two latents of this flow no path is known that its prior finds likely (that is known of normal\n"
+            "and uniform priors, not of mixtures and banks); flow.prior=gaussian has one, where it fits"
+        )
+    return torch.special.ndtri(((x - prior.lo) / (prior.hi - prior.lo)).clamp(1e-12, 1 - 1e-12))
 
 
 def _from_normal(prior: Prior, u: Tensor) -> Tensor:
-    match prior:
-        case GaussianPrior(sd):
-            return sd * u
-        case UniformPrior(lo, hi):
-            return lo + (hi - lo) * torch.special.ndtr(u)
-        case RotationPrior():
-            return matrix(u.flatten(0, 1)).reshape(*u.shape[:2], 9)
-    return u
+    if isinstance(prior, GaussianPrior):
+        return prior.sd * u
+    if isinstance(prior, MixturePrior):
+        return prior.from_standard(u)
+    if isinstance(prior, SpherePrior):
+        return u
+    if isinstance(prior, RotationPrior):
+        return matrix(u.flatten(0, 1)).reshape(*u.shape[:2], 9)
+    assert isinstance(prior, UniformPrior)
+    return prior.lo + (prior.hi - prior.lo) * torch.special.ndtr(u)
