@@ -7,7 +7,7 @@ The first says, for each budget, mean ± standard deviation over the sets of see
 the right cells (chance .5); on the torus and of rotations the sliced Wasserstein distance to as many fresh data, and
 what fresh data have of each other, in coordinates without a seam: (cos pi x, sin pi x), or the nine of a matrix. The
 second tries solvers and grids: the median and the 95 % quantile of the distance to the exact solution of the trained
-field, by 400 steps of rk4, and the same figure of merit.
+field, by 100 steps of rk4, and the same figure of merit.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def drawn(model: Trained, chosen: Plan, num: int, seed: int) -> Tensor:
 
 def search(model: Trained, data: DataSet, budgets: list[int], num: int) -> None:
     flow = model.hvp.flow
-    exact = drawn(model, Plan(SOLVERS["rk4"], "uniform", grids.uniform(flow, 400)), num, 0)
+    exact = drawn(model, Plan(SOLVERS["rk4"], "uniform", grids.uniform(flow, 100)), num, 0)
     print(f"exact {quality(model, data, exact, 0)[0]:.4f}; nfe sampler grid median 95% quality")
     for nfe in budgets:
         rows = []
