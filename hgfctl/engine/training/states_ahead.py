@@ -127,7 +127,7 @@ class StatesAhead:
         rng = generator(self._seed, "flight", flight)
         z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
         x0, told = augmented(self._loss.augment, x0, rng, share)
-        x, v = self._flow.states(x0, z, t)
+        x, v = self._flow.states(x0, self._flow.law.paired(x0, z, labels), t)
 
         def repeated(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.to(self._device).unsqueeze(1).expand(-1, looks, *part.shape[1:])
