@@ -48,8 +48,8 @@ class TransportedVelocity(CoupledVelocity):
 def assignment(x: Tensor, z: Tensor) -> Tensor:
     """p (N,) that minimises sum_i |x_i - z_p(i)|^2, on the CPU; x and z are (N, *D).
 
-    Costs are -x_i.z_j, less the least of each row and then of each column: that changes no order among permutations, and
-    saves a third of the search.
+    Costs are -x_i.z_j, less the least of each row, then of each column: that changes no order among permutations and
+    saves about a third of the search.
     """
     from scipy.optimize import linear_sum_assignment
 
