@@ -31,6 +31,10 @@ Flow = Annotated[
         "flow-matching.",
     ),
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Import, and run, the code that a preset names as module:attr; trust it first."),
+]
 
 
 def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:
@@ -71,6 +75,21 @@ def argument_path(text: str) -> Path:
         if not text:
             raise RequestError("`-` reads a path from stdin, and nothing came; did the command before it fail?")
     return Path(text).expanduser()
+
+
+PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp", ".tif", ".tiff")
+
+
+def check_picture(path: Path) -> None:
+    """Whether a picture could be written there, before it is made.
+
+    Raises:
+        RequestError: it names a folder, or no kind of picture.
+    """
+    if path.is_dir():
+        raise RequestError(f"--out {path} is a folder; name a file in it, such as {path / 'picture.png'}")
+    if path.suffix.lower() not in PICTURES:
+        raise RequestError(f"--out {path}: name a file that ends in .png (or {', '.join(PICTURES[1:])})")
 
 
 def device(name: str) -> "torch.device":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, guidance, latents
+from hgfctl.cli import console, force, guidance, latents
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def trajectories(
 
 
 app.command()(latents.interpolation)
+app.command()(force.force)
 
 
 @app.command()

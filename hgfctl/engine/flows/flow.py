@@ -77,6 +77,11 @@ class Flow(ABC):
         return None
 
     @property
+    def domain(self) -> str | None:
+        """What positions are confined to, in words; None where they may be anywhere."""
+        return None
+
+    @property
     def basis(self) -> Basis:
         """The coordinates in which the parts of x move by themselves: those of `moments`."""
         return COORDINATES
@@ -121,6 +126,11 @@ class Flow(ABC):
     def outside(self, x: Tensor) -> Tensor:
         """Where positions (B, *D) leave the flow's domain: a truth value for each coordinate, (B, *D)."""
         return torch.zeros_like(x, dtype=torch.bool)
+
+    @property
+    def measures(self) -> bool:
+        """Whether it has to learn something from data before it can be used."""
+        return False
 
     def measured(self, x0: Tensor) -> Self:
         """The flow with what it has to learn from data (N, *D), such as a prior without a closed form."""
