@@ -79,7 +79,7 @@ def test_moments_are_those_of_draws(name: str, options: dict[str, object]) -> No
         assert abs(mean - expected) < 5 * error + 1e-12
 
 
-@pytest.mark.parametrize("name", [*VELOCITY_LAWS])
+@pytest.mark.parametrize("name", [name for name in VELOCITY_LAWS if name != "aimed"])  # that needs a force
 def test_laws_keep_shape_and_type(name: str) -> None:
     for shape in ((3,), (1, 2, 3)):
         x0 = torch.rand(5, *shape, generator=generator(0))
