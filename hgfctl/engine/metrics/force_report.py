@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, State
 from hgfctl.engine.integrators import INTEGRATORS
-from hgfctl.engine.metrics.force_derivatives import derivatives
+from hgfctl.engine.metrics.force_derivatives import Derivatives, derivatives
 from hgfctl.engine.metrics.force_flights import Drift, Lyapunov, energy_drift, lyapunov, potential_of
 from hgfctl.engine.metrics.two_sample import two_sample
 from hgfctl.engine.randomness import generator
@@ -34,7 +34,7 @@ class ForceReport:
         T: of the flow.
         depends_on_time, depends_on_velocity: whether the force does, as far as draws show.
         works: whether the part of the force that depends on v does any work; a magnetic force does none.
-        curl: how far dF/dx is from symmetric, over all times; see `metrics.force_derivatives`.
+        curl: how far dF/dx is from symmetric where v = 0, at its worst time; see `metrics.force_derivatives`.
         exact: whether `curl`, `divergence` and `stiffness` come from whole matrices, not from random probes.
         log_volume: what the flow does to the logarithm of phase-space volume from 0 to T, the mean over items.
         lyapunov: how fast neighbours part.
@@ -77,12 +77,18 @@ class ForceReport:
 
     @property
     def is_gradient(self) -> bool:
+        """Whether the force is a gradient at every time, but for a part that turns v and does no work."""
         return self.curl <= GRADIENT and not self.works
 
     @property
-    def conservative(self) -> bool:
-        """Whether energy is kept: the force is a gradient at every time, and of the same potential."""
+    def keeps_energy(self) -> bool:
+        """Whether |v|^2 / 2 + U(x) stays what it is."""
         return self.is_gradient and not self.depends_on_time
+
+    @property
+    def conservative(self) -> bool:
+        """Whether F = -grad U(x), and nothing else."""
+        return self.keeps_energy and not self.depends_on_velocity
 
     @property
     def growth(self) -> float:
@@ -97,7 +103,12 @@ class ForceReport:
 
     def facts(self) -> dict[str, Any]:
         """All numbers, as JSON has them."""
-        derived = {"conservative": self.conservative, "growth": self.growth, "scale": self.scale}
+        derived = {
+            "conservative": self.conservative,
+            "keeps_energy": self.keeps_energy,
+            "growth": self.growth,
+            "scale": self.scale,
+        }
         nested = {"lyapunov": self.lyapunov._asdict(), "drift": self.drift and self.drift._asdict()}
         return {**asdict(self), **nested, **derived}
 
@@ -124,7 +135,7 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
     step = STEP / math.sqrt(strongest) if strongest > 0 else math.inf
     on_time, on_velocity, works = _dependence(flow, states, times)
     units = (_root_mean_square([s.x for s in states]), _root_mean_square([s.v for s in states]))
-    curl = max(one.curl for one in found)
+    curl = max(one.curl for one in (_at_rest(flow, states, times) if on_velocity else found))
     start = State(states[0].x[:POINTS], states[0].v[:POINTS])
     kept = curl <= GRADIENT and not works and not on_time
     return ForceReport(
@@ -163,6 +174,13 @@ def _dependence(flow: Flow, states: list[State], times: Tensor) -> tuple[bool, b
         work += float(((force - still) * v).flatten(1).sum(1).abs().sum())
         scale += float(((force - still).flatten(1).norm(dim=1) * v.flatten(1).norm(dim=1)).sum())
     return on_time, on_velocity, work > 1e-9 * scale
+
+
+def _at_rest(flow: Flow, states: list[State], times: Tensor) -> list[Derivatives]:
+    def force(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return flow.force(x, torch.zeros_like(v), t)
+
+    return [derivatives(force, x[:POINTS], v[:POINTS], t) for (x, v), t in zip(states, times, strict=True)]
 
 
 def _drift(flow: Flow, start: State, on_velocity: bool) -> Drift:
