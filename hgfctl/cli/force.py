@@ -35,8 +35,7 @@ def force(
     data = data_of(config)
     flow = flow_of(config, data, allow_code)
     with console.working("flying"):
-        measured = flow.measured(data.batch(num, 4 * num, seed).x.double())
-        report = force_report(measured, data.batch(0, num, seed).x.double(), seed)
+        report = force_report(flow, data.batch(0, num, seed).x.double(), seed)
     force_figure(report, config.preset).save(out)
     for line in _table(report):
         console.plain(line)

@@ -122,6 +122,11 @@ class Flow(ABC):
         """Where positions (B, *D) leave the flow's domain: a truth value for each coordinate, (B, *D)."""
         return torch.zeros_like(x, dtype=torch.bool)
 
+    @property
+    def measures(self) -> bool:
+        """Whether it has to learn something from data before it can be used."""
+        return False
+
     def measured(self, x0: Tensor) -> Self:
         """The flow with what it has to learn from data (N, *D), such as a prior without a closed form."""
         return self

@@ -45,12 +45,13 @@ def draw_states(
     count = len(x0)
     t = as_times(share.of(times(share.total, flow, rng), count), x0)
     z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
-    x0, augmented = _augmented(augment, x0, rng, share)
+    x0, told = augmented(augment, x0, rng, share)
     x, v = flow.state(x0, flow.velocity_law.paired(x0, z, labels), t)
-    return States(x, v, t, augmented)
+    return States(x, v, t, told)
 
 
-def _augmented(augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share) -> Augmented:
+def augmented(augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share) -> Augmented:
+    """The data as an augmentation, if there is one, leaves them; what it does is drawn for the whole batch."""
     if augment is None:
         return Augmented(x0, None)
     return augment.apply(x0, share.of(augment.draw(share.total, rng), len(x0)))

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.flights import Flights
 from hgfctl.engine.flows.flow import Flow, State
-from hgfctl.engine.integrators import INTEGRATORS
+from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.flows.simulated import Simulated
 from hgfctl.engine.metrics.force_derivatives import Derivatives, derivatives
 from hgfctl.engine.metrics.force_flights import Drift, Lyapunov, energy_drift, lyapunov, potential_of
 from hgfctl.engine.metrics.two_sample import two_sample
@@ -20,6 +22,8 @@ POINTS = 64
 """Items at which derivatives are taken, at each time, and that fly with a neighbour."""
 DURATIONS, STEPS = 16, 1024
 """Of those flights: their length in units of T, where the force does not depend on time, and their steps."""
+OWN_STEPS = 64
+"""Over T, of a leapfrog where the flow needs no integrator."""
 GRADIENT = 1e-6
 """Curl up to which a force counts as a gradient: rounding of float32 networks is above it, and is told as it is."""
 STEP = 0.2
@@ -184,30 +188,27 @@ def _at_rest(flow: Flow, states: list[State], times: Tensor) -> list[Derivatives
 
 
 def _drift(flow: Flow, start: State, on_velocity: bool) -> Drift:
-    """By the flow's own integrator and steps, where it has them: one with a closed form needs none."""
-    name = getattr(flow, "integrator", "rk4" if on_velocity else "leapfrog")
-    steps = getattr(flow, "steps", 64)
+    """By the flow's own integrator and steps, where it has them; one with a closed form needs none."""
+    if isinstance(flow, Simulated):
+        flights = flow.flights
+    else:
+        flights = Flights(_OfFlow(flow, on_velocity), flow.T, OWN_STEPS, "rk4" if on_velocity else "leapfrog")
+    potential = potential_of(flow.force, start.x)
+    return energy_drift(flights.course, potential, start, flow.T, flights.steps, flights.integrator)
 
-    def course(start: State, times: Tensor) -> list[State]:
-        return list(_course(flow, name, start, times))
 
-    return energy_drift(course, potential_of(flow.force, start.x), start, flow.T, steps, name)
+class _OfFlow(Force):
+    """The force of a flow that is not made of one."""
 
+    def __init__(self, flow: Flow, on_velocity: bool) -> None:
+        self._flow, self._on_velocity = flow, on_velocity
 
-def _course(flow: Flow, name: str, start: State, times: Tensor) -> list[State]:
-    from hgfctl.engine.integrators import runge_kutta
+    @property
+    def depends_on_velocity(self) -> bool:  # type: ignore[override]
+        return self._on_velocity
 
-    if name != "rk4":
-        return list(INTEGRATORS[name].trajectory(lambda x, t: flow.force(x, x, t), start, times))
-
-    def derivative(y: Tensor, t: Tensor) -> Tensor:
-        return torch.stack([y[1], flow.force(y[0], y[1], t)])
-
-    states, y = [start], torch.stack(start)
-    for t, h in zip(times[:-1], times.diff(), strict=True):
-        y = runge_kutta.step(derivative, y, t, h, runge_kutta.RK4)
-        states.append(State(*y))
-    return states
+    def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return self._flow.force(x, v, t)
 
 
 def _floor(x: Tensor) -> float:

@@ -27,11 +27,15 @@ class Supplied:
         shape: of an item.
         allow_code: whether a user's own code may be imported.
         load_score: reads the score of a checkpoint; None where nothing can.
+        duration: T, where a flow says it.
+        restoring: whether the flow is that of a checkpoint, which does not hold code or other checkpoints.
     """
 
     shape: tuple[int, ...]
     allow_code: bool = False
     load_score: Callable[[str], ScoreField] | None = None
+    duration: float = 1.0
+    restoring: bool = False
 
 
 def chosen(force: Written, supplied: Supplied) -> Force:
@@ -49,7 +53,9 @@ def chosen(force: Written, supplied: Supplied) -> Force:
     if isinstance(name, list):
         found: Force = FORCES.build("expression", {**options, "text": name})
     elif name in FORCES:
-        found = FORCES.build(name, options, shape=supplied.shape, load_score=supplied.load_score)
+        found = FORCES.build(
+            name, options, shape=supplied.shape, load_score=supplied.load_score, duration=supplied.duration
+        )
     elif is_code(name):
         found = user_force(name, options, supplied.allow_code, shape=supplied.shape)
     else:

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.forces.conservative import ConservativeForce
+from hgfctl.engine.flows.forces.linear_force import LinearForce, column
+from hgfctl.engine.flows.motion import Motion
 
 
 @dataclass(frozen=True)
-class NoForce(ConservativeForce):
+class NoForce(LinearForce, ConservativeForce):
     """F = 0: x_t = x0 + t v0."""
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
@@ -17,3 +19,8 @@ class NoForce(ConservativeForce):
 
     def potential(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x))
+
+    def motion(self, t: Tensor, shape: tuple[int, ...]) -> Motion:
+        t = column(t, len(shape))
+        one = torch.ones_like(t)
+        return Motion(one, t, torch.zeros_like(t), one)

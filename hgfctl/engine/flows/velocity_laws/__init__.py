@@ -1,7 +1,7 @@
 """How v0 is drawn, given x0: laws to be put into the flow `designed`. A new one is one file and one line here.
 
 A constructor may ask for what the engine knows: `data_sd`, the root mean square of the data a coordinate; `shape`, that
-of an item; `duration`, T. All its other parameters are options of presets.
+of an item; `duration`, T; `force`, that of the flow. All its other parameters are options of presets.
 """
 
 import importlib
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 VELOCITY_LAWS = Registry(
     "velocity law",
     {
+        "aimed": "hgfctl.engine.flows.velocity_laws.aimed:aimed",
         "gaussian": "hgfctl.engine.flows.velocity_laws.gaussian:gaussian",
         "flow-matching": "hgfctl.engine.flows.velocity_laws.coupled:flow_matching",
         "optimal-transport": "hgfctl.engine.flows.velocity_laws.optimal_transport:optimal_transport",
