@@ -165,7 +165,9 @@ def _changes(
 
 
 def potential_of(force: FieldOfForce, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """U(x) = -int_0^1 F(s x) . x ds of a force that is a gradient, by Gauss and Legendre; 0 at x = 0.
+    """U(x) = -int_0^1 F(s x) . x ds of a force that is a gradient; 0 at x = 0.
+
+    By Gauss and Legendre in u, s = u^2: nodes crowd at x = 0, where bodies that repel each other meet.
 
     Args:
         force: taken at v = 0 and t = 0.
@@ -176,9 +178,9 @@ def potential_of(force: FieldOfForce, like: Tensor) -> Callable[[Tensor], Tensor
 
     def potential(x: Tensor) -> Tensor:
         total = x.new_zeros(len(x))
-        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            along = force(float(node) * x, torch.zeros_like(x), zero)
-            total = total - float(weight) * (along * x).flatten(1).sum(1)
+        for u, weight in zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True):
+            along = force(u**2 * x, torch.zeros_like(x), zero)
+            total = total - 2 * u * weight * (along * x).flatten(1).sum(1)
         return total
 
     return potential

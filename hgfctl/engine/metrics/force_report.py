@@ -20,14 +20,16 @@ MOMENTS = 33
 """Times, evenly spaced from 0 to T."""
 POINTS = 64
 """Items at which derivatives are taken, at each time, and that fly with a neighbour."""
-DURATIONS, STEPS = 16, 1024
-"""Of those flights: their length in units of T, where the force does not depend on time, and their steps."""
+DURATIONS = 16
+"""Length of those flights in units of T, where the force does not depend on time."""
+FEWEST, MOST = 256, 4096
+"""Steps of them; flights of stiff forces end before."""
 OWN_STEPS = 64
 """Over T, of a leapfrog where the flow needs no integrator."""
 GRADIENT = 1e-6
 """Curl up to which a force counts as a gradient: rounding of float32 networks is above it, and is told as it is."""
 STEP = 0.2
-"""Suggested step, in units of 1 / sqrt(stiffness): leapfrog then keeps energy to about half a percent."""
+"""Suggested step, in units of the shortest time of the force: leapfrog then keeps energy to about half a percent."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ForceReport:
         log_volume: what the flow does to the logarithm of phase-space volume from 0 to T, the mean over items.
         lyapunov: how fast neighbours part.
         drift: of the energy, where there is one.
-        step: suggested; infinite without any force.
+        step: suggested, STEP times the smaller of 1 / sqrt(stiffness) and 1 / damping; infinite without any force.
         steps: over T that are then needed.
         floor: what `distance` is of two independent samples of x_T, in root mean square.
         prior_distance: of x_T and the prior, in the units of `distance`.
@@ -135,8 +137,8 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
 
     found = [derivatives(flow.force, x[:POINTS], v[:POINTS], t) for (x, v), t in zip(states, times, strict=True)]
     stiffness = [one.stiffness for one in found]
-    strongest = max(stiffness)
-    step = STEP / math.sqrt(strongest) if strongest > 0 else math.inf
+    rate = max(math.sqrt(max(stiffness)), *(one.damping for one in found))
+    step = STEP / rate if rate > 0 else math.inf
     on_time, on_velocity, works = _dependence(flow, states, times)
     units = (_root_mean_square([s.x for s in states]), _root_mean_square([s.v for s in states]))
     curl = max(one.curl for one in (_at_rest(flow, states, times) if on_velocity else found))
@@ -150,7 +152,7 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
         curl=curl,
         exact=found[0].exact,
         log_volume=float(torch.trapezoid(times.new_tensor([one.divergence for one in found]), times)),
-        lyapunov=lyapunov(flow.force, start, flow.T * (1 if on_time else DURATIONS), STEPS, units),
+        lyapunov=_lyapunov(flow, start, flow.T * (1 if on_time else DURATIONS), step, units),
         drift=_drift(flow, start, on_velocity) if kept else None,
         step=step,
         steps=math.ceil(flow.T / step) if step < math.inf else 1,
@@ -185,6 +187,12 @@ def _at_rest(flow: Flow, states: list[State], times: Tensor) -> list[Derivatives
         return flow.force(x, torch.zeros_like(v), t)
 
     return [derivatives(force, x[:POINTS], v[:POINTS], t) for (x, v), t in zip(states, times, strict=True)]
+
+
+def _lyapunov(flow: Flow, start: State, duration: float, step: float, units: tuple[float, float]) -> Lyapunov:
+    steps = max(FEWEST, math.ceil(duration / step))
+    shorter = min(1.0, MOST / steps)
+    return lyapunov(flow.force, start, shorter * duration, min(steps, MOST), units)
 
 
 def _drift(flow: Flow, start: State, on_velocity: bool) -> Drift:
