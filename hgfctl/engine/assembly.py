@@ -13,6 +13,7 @@ from hgfctl.engine import precision
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
+from hgfctl.engine.domain import check_inside
 from hgfctl.engine.flows import FLOWS, flow_name, is_linear
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.choose import Supplied
@@ -264,7 +265,7 @@ def under_flow(model: Trained, name: str | None) -> Trained:
     if name not in linear:
         raise unknown("flow", name, linear, "to sample by")
     if not isinstance(model.model, HVP) or not isinstance(model.model.flow, LinearFlow):
-        kind = "reflection" if isinstance(model.model, HVP) else model.config.model.name
+        kind = flow_name(model.model.flow) if isinstance(model.model, HVP) else model.config.model.name
         raise RequestError(
             f"--flow: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
         )
@@ -316,6 +317,7 @@ def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:
     if "sd" not in config.flow.options:
         config = _with_option(config, "flow", "sd", round(data.root_mean_square(), 6))
     flow = _flow(config, Supplied(tuple(data.shape), allow_code, _score_of))
+    check_inside(flow, data)
     return flow.measured(data.batch(0, MEASURED, config.train.seed).x) if flow.measures else flow
 
 

@@ -20,6 +20,9 @@ FLOWS = Registry(
         "flow-matching": "hgfctl.engine.flows.flow_matching:FlowMatching",
         "oscillation": "hgfctl.engine.flows.oscillation:Oscillation",
         "reflection": "hgfctl.engine.flows.reflection:Reflection",
+        "so3": "hgfctl.engine.flows.so3:SO3",
+        "sphere": "hgfctl.engine.flows.sphere:Sphere",
+        "torus": "hgfctl.engine.flows.torus:Torus",
     },
 )
 

@@ -77,6 +77,11 @@ class Flow(ABC):
         return None
 
     @property
+    def domain(self) -> str | None:
+        """What positions are confined to, in words; None where they may be anywhere."""
+        return None
+
+    @property
     def basis(self) -> Basis:
         """The coordinates in which the parts of x move by themselves: those of `moments`."""
         return COORDINATES

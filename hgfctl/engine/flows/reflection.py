@@ -50,6 +50,10 @@ class Reflection(Flow):
         return self.lo, self.hi
 
     @property
+    def domain(self) -> str:
+        return f"the box [{self.lo:g}, {self.hi:g}]^d"
+
+    @property
     def velocity_law(self) -> GaussianVelocity:
         return GaussianVelocity(1.0)
 
