@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hgfctl.engine.assembly import data_of, experiment, flow_of, trained
 from hgfctl.engine.expressions import FUNCTIONS, ExpressionError, parse
 from hgfctl.engine.figures.force import verdict
 from hgfctl.engine.flows.diffusion import Diffusion
@@ -31,7 +32,11 @@ from hgfctl.engine.metrics.force_derivatives import EXACT, PROBES, derivatives
 from hgfctl.engine.metrics.force_flights import lyapunov, potential_of
 from hgfctl.engine.metrics.force_report import MOMENTS, ForceReport, force_report
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.training.session import Session
+from hgfctl.engine.training.trainer import Trainer
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.presets import load
+from hgfctl.runs import Run as RunFolder
 from tests.conftest import Run
 
 NOW = torch.tensor(0.3, dtype=torch.float64)
@@ -664,10 +669,16 @@ def test_user_code_is_trained_with_and_sampled_without(inside: Run, swing: str) 
     assert Path("samples.npz").exists()
 
 
-def test_a_trained_score_is_a_force(inside: Run) -> None:
-    run = inside("score-match", "--preset", "gmm-dsm", *SMALL[:4]).stdout.strip()
-    learned = f"flow={{name: designed, force: {{name: learned, checkpoint: {run}}}, duration: 0.5}}"
-    done = inside(
-        "visualize", "force", "ring-oscillation", "--set", "data=gmm", "--set", learned, "--num", "100", "--json"
-    )
-    assert json.loads(done.stdout)["curl"] > 0
+def test_a_trained_score_is_a_force(inside: Run, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, "gmm-dsm")
+    session = Session(Trainer(experiment(load("gmm-dsm", SMALL[1:4:2]), torch.device("cpu"))), run)
+    list(session.events(stop=lambda: False))
+    learned = f"{{name: learned, checkpoint: {run.checkpoints()[-1]}}}"
+    settings = (f"flow={{name: designed, force: {learned}, duration: 0.5, prior: gaussian}}", "data=gmm")
+    told = (word for setting in settings for word in ("--set", setting))
+    facts = json.loads(inside("visualize", "force", "ring-oscillation", *told, "--num", "100", "--json").stdout)
+    assert facts["curl"] > 0  # of a free field, trained for two steps
+    field = trained(run.checkpoints()[-1], torch.device("cpu")).score()
+    config = load("ring-oscillation", settings)
+    x = points(5, 2)
+    assert torch.allclose(flow_of(config, data_of(config)).force(x, x, NOW), field(x, None))
