@@ -73,7 +73,7 @@ def _scale(axes: "Axes", report: ForceReport) -> None:
 def _over_time(axes: "Axes", t: Sequence[float], values: Sequence[float], colour: str, title: str, label: str) -> None:
     axes.plot(t, values, color=colour)
     low, high = min(values), max(values)
-    margin = 0.1 * (high - low) or max(0.1 * abs(high), 0.1)
+    margin = max(0.1 * (high - low), 0.1 * max(abs(low), abs(high))) or 0.1
     axes.set(ylabel=label, ylim=(min(low - margin, 0) if low < 0 else -0.03 * (high + margin), high + margin))
     axes.ticklabel_format(useOffset=False)
     axes.set_title(title, fontsize=11)
@@ -85,8 +85,8 @@ def _neighbours(axes: "Axes", report: ForceReport) -> None:
         t, parted, spread = np.array(found.t), np.array(found.parted), np.array(found.parted_spread)
         axes.plot(t, parted, color="C5")
         axes.fill_between(t, parted - spread, parted + spread, color="C5", alpha=0.25, linewidth=0)
-        reach = max(1.0, 1.1 * float(np.abs(parted).max() + spread.max()))
-        axes.set(xlim=(0, found.duration), ylim=(-reach if parted.min() < -0.1 * reach else -0.1 * reach, reach))
+        low, high = float((parted - spread).min()), float((parted + spread).max())
+        axes.set(xlim=(0, found.duration), ylim=(min(1.1 * low, -0.1), max(1.1 * high, 1.0)))
     axes.axvline(report.T, color="0.6", linewidth=1, linestyle="--")
     axes.set(xlabel="t (dashed: T)", ylabel="ln distance of neighbours")
     axes.set_title(f"Lyapunov exponent {_number(found.exponent)} ± {_number(found.spread)}", fontsize=11)
@@ -98,7 +98,15 @@ def _energy(axes: "Axes", report: ForceReport) -> None:
     if report.drift is None:
         axes.set_title("energy: there is none that is kept", fontsize=11)
         axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, verdict(report), transform=axes.transAxes, ha="center", va="center", wrap=True, color="0.4")
+        axes.text(
+            0.5,
+            0.5,
+            verdict(report).replace(": ", ":\n"),
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            color="0.4",
+        )
         return
     drift = report.drift
     largest = max(drift.change)
