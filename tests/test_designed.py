@@ -234,7 +234,8 @@ def test_a_simulated_flow_measures_its_moments_and_prior() -> None:
 
 
 def parts(**changes: str) -> Any:
-    settings = [f"{key}={value}" for key, value in {"train.batch": "16", "network.width": "8", "flow.steps": "64", "flow.prior": "gaussian", **changes}.items()]
+    small = {"train.batch": "16", "network.width": "8", "flow.steps": "64", "flow.prior": "gaussian"}
+    settings = [f"{key}={value}" for key, value in {**small, **changes}.items()]
     config = presets.load("ring-pendulum", ["flow.replay=4", *settings])
     return experiment(config, torch.device("cpu"))
 
