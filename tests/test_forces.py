@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -682,3 +684,19 @@ def test_a_trained_score_is_a_force(inside: Run, tmp_path: Path) -> None:
     config = load("ring-oscillation", settings)
     x = points(5, 2)
     assert torch.allclose(flow_of(config, data_of(config)).force(x, x, NOW), field(x, None))
+
+
+def test_the_readme_shows_a_force_of_ones_own(inside: Run, tmp_path: Path) -> None:
+    """The README's very snippet: less than 20 lines, drawn as printed, and trained for two steps."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (snippet,) = (code for code in re.findall(r"```python\n(.*?)```", readme, re.S) if "class Swing(Force)" in code)
+    assert snippet.strip().count("\n") < 20
+    (tmp_path / "swing.py").write_text(snippet)
+    commands = [line for line in readme.splitlines() if line.startswith("hgfctl") and "swing:Swing" in line]
+    assert len(commands) == 2
+    for command in commands:
+        _, *arguments = shlex.split(command)
+        small = ["--set", "train.images=2048", "--set", "network.width=8", "--set", "flow.prior=gaussian"]
+        inside(*arguments, *(["--num", "100"] if arguments[0] == "visualize" else small))
+    assert (tmp_path / "force.png").exists()
+    assert (tmp_path / "runs" / "ring-oscillation-001").exists()
