@@ -299,6 +299,19 @@ def data_of(config: Config) -> DataSet:
     return data
 
 
+def flow_of(config: Config, data: DataSet) -> Flow:
+    """The flow that a configuration names, for these data, without a network.
+
+    Raises:
+        RequestError: it names none, or one that cannot be.
+    """
+    if config.flow is None:
+        raise RequestError(f"preset {config.preset} is of a score, which has no flow of its own; name one of a flow")
+    options = {"sd": round(data.root_mean_square(), 6), **config.flow.options}
+    flow: Flow = FLOWS.build(config.flow.name, options)
+    return flow
+
+
 def stand_in(config: Config) -> DataSet | None:
     """Noise in the shape of the data that a configuration names, where it says their shape; for dry runs."""
     options = config.data.options
