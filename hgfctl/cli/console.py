@@ -73,6 +73,21 @@ def argument_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp", ".tif", ".tiff")
+
+
+def check_picture(path: Path) -> None:
+    """Whether a picture could be written there, before it is made.
+
+    Raises:
+        RequestError: it names a folder, or no kind of picture.
+    """
+    if path.is_dir():
+        raise RequestError(f"--out {path} is a folder; name a file in it, such as {path / 'picture.png'}")
+    if path.suffix.lower() not in PICTURES:
+        raise RequestError(f"--out {path}: name a file that ends in .png (or {', '.join(PICTURES[1:])})")
+
+
 def device(name: str) -> "torch.device":
     """`auto` is CUDA, else Apple's MPS, else the CPU.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,15 +11,17 @@ from torch import Tensor
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.figures.picture import Picture, from_figure
 from hgfctl.engine.figures.spread import END, START, course_colours, density_1d, density_2d, levels, window
+from hgfctl.engine.flows import flow_name
 from hgfctl.engine.flows.flow import Flow, State
 from hgfctl.engine.randomness import generator
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-MOMENTS = 5
+MOMENTS = 4
 """Clouds, evenly spaced in time."""
-PATHS = 7
+PATHS = 5
 POINTS = 500
 """Of a path."""
 MASSES = (0.9, 0.5)
@@ -40,8 +42,9 @@ class Portrait:
         times: (moments,), from 0 to where the picture ends: T, or before.
         clouds: x and v of the particles at these times, (moments, N) each.
         paths: of a few of them, evenly spaced in the same time, (points, particles) each.
-        prior: the density of the law of x_T, (n,) -> (n,).
-        walls: (lo, hi); None without.
+        flow: itself.
+        prior_ks, prior_p: the largest difference between the distribution functions of x_T and of as many draws of the
+            prior, and how probable as large a one is if the laws are the same.
     """
 
     name: str
@@ -50,11 +53,26 @@ class Portrait:
     clouds: tuple[np.ndarray, np.ndarray]
     paths: tuple[np.ndarray, np.ndarray]
     flow: Flow
+    prior_ks: float
+    prior_p: float
 
     @property
     def whole(self) -> bool:
         """Whether the picture ends at T."""
         return bool(np.isclose(self.times[-1], self.T))
+
+    def facts(self) -> dict[str, Any]:
+        """What is drawn, and how well the prior fits the law of x_T (Kolmogorov and Smirnov's two-sample test)."""
+        return {
+            "name": self.name,
+            "flow": flow_name(self.flow),
+            "T": self.T,
+            "drawn_until": float(self.times[-1]),
+            "x_sd": self.clouds[0].std(axis=1).tolist(),
+            "v_sd": self.clouds[1].std(axis=1).tolist(),
+            "prior_ks": self.prior_ks,
+            "prior_ks_p": self.prior_p,
+        }
 
 
 def portrait(name: str, flow: Flow, data: DataSet, num: int, seed: int = 0, reach: float = REACH) -> Portrait:
@@ -76,7 +94,8 @@ def portrait(name: str, flow: Flow, data: DataSet, num: int, seed: int = 0, reac
     order = x0[:, 0].argsort()
     chosen = order[((torch.arange(PATHS) + 0.5) / PATHS * num).long()]
     paths = _at(flow, x0[chosen], z[chosen], torch.linspace(0, end, POINTS, dtype=torch.float64))
-    return Portrait(name, flow.T, moments.numpy(), _arrays(clouds), _arrays(paths), flow)
+    ks, p = _fit(flow, x0, z, seed)
+    return Portrait(name, flow.T, moments.numpy(), _arrays(clouds), _arrays(paths), flow, ks, p)
 
 
 def _at(flow: Flow, x0: Tensor, z: Tensor, times: Tensor) -> State:
@@ -88,6 +107,15 @@ def _at(flow: Flow, x0: Tensor, z: Tensor, times: Tensor) -> State:
 
 def _arrays(state: State) -> tuple[np.ndarray, np.ndarray]:
     return state.x.numpy(), state.v.numpy()
+
+
+def _fit(flow: Flow, x0: Tensor, z: Tensor, seed: int) -> tuple[float, float]:
+    from scipy.stats import ks_2samp
+
+    x = flow.state(x0, z, torch.tensor(flow.T, dtype=torch.float64)).x
+    drawn = flow.prior.sample(tuple(x.shape), generator(seed, "phase space", "prior"))
+    found = ks_2samp(x[:, 0].numpy(), drawn[:, 0].numpy())
+    return float(found.statistic), float(found.pvalue)
 
 
 def _end(flow: Flow, x0: Tensor, z: Tensor, reach: float) -> float:
@@ -119,6 +147,8 @@ def phase_space_figure(portraits: Sequence[Portrait]) -> Picture:
     bar.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=course_colours(), extent=(0, 1, 0, 1))
     bar.set(yticks=[], xticks=[0, 1])
     bar.set_xticklabels(["$t = 0$", "end"])
+    if any(one.whole for one in portraits):
+        below.text(0.985, 0.72, "- - -  the prior, $p_T$", ha="right", va="center", fontsize=10)
     return from_figure(figure)
 
 
@@ -162,7 +192,7 @@ def _draw(figure: "SubFigure", one: Portrait) -> None:
     figure.suptitle(f"{one.name},  {until}", fontsize=11, y=0.97)
 
 
-def _path(axes: "object", x: np.ndarray, v: np.ndarray, frame: tuple[float, float]) -> None:
+def _path(axes: "Axes", x: np.ndarray, v: np.ndarray, frame: tuple[float, float]) -> None:
     """One particle, with its first and its last place; broken where it leaves a periodic domain at one end."""
     broken = np.flatnonzero(np.abs(np.diff(x)) > 0.5 * (frame[1] - frame[0])) + 1
     axes.plot(np.insert(x, broken, np.nan), np.insert(v, broken, np.nan), color="black", linewidth=0.8, zorder=3)

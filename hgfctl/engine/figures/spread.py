@@ -14,8 +14,8 @@ START, MIDDLE, END = "#1f6fd6", "#8a4fc0", "#d62f2f"
 CELLS = 240
 """A side of the window."""
 SMOOTH = 2.0
-"""Standard deviation of the smoothing, in cells."""
-TAIL = 2e-3
+"""Standard deviation of the smoothing, in cells; on a line half as much again."""
+TAIL = 4e-3
 """Share of the particles at one time that a window may cut off at each end."""
 
 
@@ -36,7 +36,7 @@ def course_colours() -> "Colormap":
 
 
 def window(clouds: np.ndarray, paths: np.ndarray) -> tuple[float, float]:
-    """That holds nearly all particles of each cloud (times, N), and the paths; as wide about the origin to both sides."""
+    """Holds nearly all particles of each cloud (times, N), and the paths; symmetric about the origin."""
     reach = max(float(np.quantile(np.abs(clouds), 1 - TAIL, axis=1).max()), float(np.abs(paths).max()))
     return -1.08 * reach, 1.08 * reach
 
@@ -56,7 +56,7 @@ def density_1d(x: np.ndarray, frame: tuple[float, float], reflecting: bool = Fal
     from scipy.ndimage import gaussian_filter1d
 
     counts, edges = np.histogram(x, bins=CELLS, range=frame)
-    smooth = gaussian_filter1d(counts.astype(float), SMOOTH, mode="reflect" if reflecting else "constant")
+    smooth = gaussian_filter1d(counts.astype(float), 1.5 * SMOOTH, mode="reflect" if reflecting else "constant")
     return _centres(edges), smooth / (len(x) * (edges[1] - edges[0]))
 
 
