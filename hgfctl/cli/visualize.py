@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, guidance, latents, phase_space, reflection
+from hgfctl.cli import console, guidance, latents, paper, phase_space, reflection
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def trajectories(
 app.command()(latents.interpolation)
 app.command()(phase_space.phase_space)
 app.command()(reflection.reflection)
+app.command()(paper.paper)
 
 
 @app.command()
