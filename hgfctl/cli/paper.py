@@ -48,7 +48,7 @@ class Effort:
 
 
 FULL = Effort(images=None, particles=100_000, flights=1_000_000, draws=1500, board=20_000, digits=1438, nfe=20)
-QUICK = Effort(images=4_000, particles=5_000, flights=20_000, draws=50, board=500, digits=80, nfe=5)
+QUICK = Effort(images=1_000, particles=5_000, flights=20_000, draws=15, board=500, digits=80, nfe=5)
 
 SCORE = "gmm-hsm"
 """Of figure 1."""
@@ -197,7 +197,7 @@ class Workshop:
             for run, config in _runs(place, preset):
                 if _finished(run, config) and config.train.images >= wanted.train.images and _alike(wanted, config):
                     console.note(f"{name}: shows {run.folder}, which is finished")
-                    self.origins[preset] = f"found, {run.folder.name}, {config.train.images:,} items seen"
+                    self._showing(preset, "trained for this page" if place == workshop else "found finished", config)
                     return run
         begun = (
             run
@@ -207,8 +207,11 @@ class Workshop:
         run = next(begun, None)
         console.note(f"{name}: training {preset}, {wanted.train.images:,} items" + (", goes on" if run else ""))
         session = training.trained_session(experiment(wanted, self.device), run, workshop, resume=run is not None)
-        self.origins[preset] = f"trained for this page, {wanted.train.images:,} items seen"
+        self._showing(preset, "trained for this page", wanted)
         return session.run
+
+    def _showing(self, preset: str, told: str, config: "Config") -> None:
+        self.origins[preset] = f"{told}, {config.train.steps * config.train.batch:,} items seen"
 
     def _wanted(self, preset: str) -> "Config":
         """The preset, for as long as the effort allows; samples are drawn at the end alone."""
@@ -216,7 +219,8 @@ class Workshop:
 
         config = load(preset)
         images = min(config.train.images, self.effort.images or config.train.images)
-        return load(preset, [f"train.images={images}", f"train.sample_every={images}"])
+        drawn_at = config.train.batch * -(-images // config.train.batch)
+        return load(preset, [f"train.images={images}", f"train.sample_every={drawn_at}"])
 
 
 def _runs(place: Path, preset: str) -> "Iterator[tuple[Run, Config]]":

@@ -13,12 +13,12 @@ CAPTION = (
 )
 
 
-def hsd_figure(study: Study) -> Picture:
-    """Panels a, b and c, and CAPTION below."""
+def hsd_figure(study: Study, caption: bool = True) -> Picture:
+    """Panels a, b and c, with CAPTION below or without."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.4))
-    figure.subplots_adjust(left=0.055, right=0.99, top=0.92, bottom=0.29, wspace=0.24)
+    figure = Figure(figsize=(13, 5.4 if caption else 4.4))
+    figure.subplots_adjust(left=0.055, right=0.99, top=0.92, bottom=0.29 if caption else 0.13, wspace=0.24)
     a, b, c = figure.subplots(1, 3)
     for agreement, marker in zip(study.agreements, "os^vD", strict=False):
         label = f"$t = {agreement.t:g}$, Pearson {agreement.pearson:.4f}"
@@ -47,7 +47,8 @@ def hsd_figure(study: Study) -> Picture:
     c.set(xscale="log", yscale="log", xlabel="flight time $t$ = noise level $\\sigma$", ylabel="signal / noise")
     c.set_title("(c) gradient signal-to-noise")
     c.legend(fontsize=8)
-    figure.text(0.055, 0.02, _wrapped(CAPTION, 190), fontsize=8.5, va="bottom", color="0.25")
+    if caption:
+        figure.text(0.055, 0.02, _wrapped(CAPTION, 190), fontsize=8.5, va="bottom", color="0.25")
     return from_figure(figure)
 
 

@@ -79,7 +79,8 @@ def kept(folder: Path, name: str, origin: Mapping[str, Any]) -> Said | None:
         if found.pop("origin") != json.loads(json.dumps(origin)):
             return None
         plates = [Plate(**plate) for plate in found.pop("plates")]
-        said = Said(plates=plates, **found)
+        measured = [(str(what), str(value)) for what, value in found.pop("measured")]
+        said = Said(plates=plates, measured=measured, **found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return said if all((folder / plate.file).is_file() for plate in plates) else None

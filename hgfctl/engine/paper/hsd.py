@@ -43,7 +43,8 @@ def hsd_exhibit(study: Study) -> Exhibit:
         "the best critic nearly constant, DSM's falling steeply."
     )
     return Exhibit(
-        Said("What HSD is worth", caption, measured, [Plate("hsd.png", alt)], study.facts()), [hsd_figure(study)]
+        Said("What HSD is worth", caption, measured, [Plate("hsd.png", alt)], study.facts()),
+        [hsd_figure(study, caption=False)],
     )
 
 

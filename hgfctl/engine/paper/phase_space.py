@@ -36,7 +36,7 @@ def phase_space_exhibit(portraits: Sequence[Portrait], num: int) -> Exhibit:
             (
                 f"{one.name}: the law of x at T = {one.T:.3g} against the prior, Kolmogorov-Smirnov distance of "
                 f"{num:,} draws each (p-value)",
-                f"{one.prior_ks:.4f} ({one.prior_p:.2f})",
+                f"{one.prior_ks:.4f} ({one.prior_p:.2g})",
             )
             for one in portraits
         ),
