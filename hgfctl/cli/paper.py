@@ -199,14 +199,14 @@ class Workshop:
                     console.note(f"{name}: shows {run.folder}, which is finished")
                     self._showing(preset, "trained for this page" if place == workshop else "found finished", config)
                     return run
-        begun = (
+        same = (
             run
             for run, config in _runs(workshop, preset)
             if config.train.images == wanted.train.images and _alike(wanted, config)
         )
-        run = next(begun, None)
-        console.note(f"{name}: training {preset}, {wanted.train.images:,} items" + (", goes on" if run else ""))
-        session = training.trained_session(experiment(wanted, self.device), run, workshop, resume=run is not None)
+        begun = next(same, None)
+        console.note(f"{name}: training {preset}, {wanted.train.images:,} items" + (", goes on" if begun else ""))
+        session = training.trained_session(experiment(wanted, self.device), begun, workshop, resume=begun is not None)
         self._showing(preset, "trained for this page", wanted)
         return session.run
 
