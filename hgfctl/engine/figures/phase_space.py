@@ -139,7 +139,8 @@ def phase_space_figure(portraits: Sequence[Portrait]) -> Picture:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(portraits) + 0.2, 5.1))
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 0.07)))
+    rows = figure.add_gridspec(2, 1, height_ratios=(1, 0.07), left=0, right=1, bottom=0, top=1, hspace=0)
+    above, below = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
     columns = above.subfigures(1, len(portraits), squeeze=False)[0]
     for column, one in zip(columns, portraits, strict=True):
         _draw(column, one)

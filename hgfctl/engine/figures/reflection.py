@@ -110,7 +110,8 @@ def reflection_figure(found: ReflectionStudy) -> Picture:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6.3), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1.22, 1)))
+    rows = figure.add_gridspec(2, 1, height_ratios=(1.22, 1))
+    above, below = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
     data, velocities, flights, distance = above.subplots(1, 4, width_ratios=(1, 1, 1, 1.45))
     brightest = _brightest(found)
     _law(data, found.x0, found, brightest)
