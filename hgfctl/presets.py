@@ -180,6 +180,8 @@ class Config(_Section):
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
 
 
+PARTS = ("force", "velocity", "prior")
+"""Of a flow: a name, or a mapping of a name and options."""
 COMPONENTS = ("data", "augment", "model", "flow", "network", "loss", "times")
 
 
@@ -268,6 +270,8 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         old = result.get(key)
         if isinstance(value, str) and key in COMPONENTS:
             value = {"name": value}
+        if key in PARTS and isinstance(old, str | Mapping) and isinstance(value, str | Mapping):
+            old, value = ({"name": part} if isinstance(part, str) else part for part in (old, value))
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             renamed = "name" in value and "name" in old and value["name"] != old["name"]
             result[key] = dict(value) if renamed else merged(old, value)

@@ -70,7 +70,7 @@ class Registry(Mapping[str, Any]):
             key: parameter for key, parameter in inspect.signature(component).parameters.items() if key not in supplied
         }
         fields: dict[str, Any] = {
-            key: (hints[key], ... if parameter.default is parameter.empty else parameter.default)
+            key: (hints.get(key, Any), ... if parameter.default is parameter.empty else parameter.default)
             for key, parameter in parameters.items()
         }
         for key in given:

@@ -31,6 +31,10 @@ Flow = Annotated[
         "flow-matching.",
     ),
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Import, and run, the code that a preset names as module:attr; trust it first."),
+]
 
 
 def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:

@@ -18,6 +18,7 @@ def phase_space(
         typer.Argument(metavar="PRESET...", help="Of flows on a line, such as line-oscillation; side by side."),
     ],
     settings: training.Settings = None,
+    allow_code: console.AllowCode = False,
     num: Annotated[int, typer.Option(min=100, help="How many particles.")] = 100_000,
     reach: Annotated[
         float,
@@ -38,13 +39,15 @@ def phase_space(
 
     console.check_picture(out)
     with console.working("following the flows"):
-        portraits = portraits_of(presets, settings or [], num, seed, reach)
+        portraits = portraits_of(presets, settings or [], num, seed, reach, allow_code)
     phase_space_figure(portraits).save(out)
     flows = [one.facts() for one in portraits]
     console.result(out, {"files": [str(out)], "num": num, "seed": seed, "flows": flows}, json)
 
 
-def portraits_of(presets: list[str], settings: list[str], num: int, seed: int, reach: float) -> "list[Portrait]":
+def portraits_of(
+    presets: list[str], settings: list[str], num: int, seed: int, reach: float, allow_code: bool = False
+) -> "list[Portrait]":
     """Raises RequestError where a preset has no flow, or its data do not lie on a line; before anything is drawn."""
     from hgfctl.engine.assembly import data_of, flow_of
     from hgfctl.engine.figures.phase_space import portrait
@@ -54,7 +57,7 @@ def portraits_of(presets: list[str], settings: list[str], num: int, seed: int, r
     for name in presets:
         config = load(name, settings)
         data = data_of(config)
-        flow = flow_of(config, data)
+        flow = flow_of(config, data, allow_code)
         if data.shape != (1,):
             raise RequestError(
                 f"preset {config.preset}: its items have shape {tuple(data.shape)}, and phase space is drawn for data "

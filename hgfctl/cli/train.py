@@ -37,6 +37,7 @@ def train(
             help="Print the resolved configuration and an estimate of time and memory; train nothing.",
         ),
     ] = False,
+    allow_code: console.AllowCode = False,
     gpus: distributed.Gpus = None,
     device: training.Device = "auto",
     json: training.Json = False,
@@ -60,15 +61,26 @@ def train(
             raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
         config, start = training.starting_point(config, run, init, ranks.device)
         if dry_run:
-            _dry_run(config, start, ranks.device, json)
+            _dry_run(config, start, ranks.device, json, allow_code)
             return
-        parts = experiment(config, ranks.device, init=start)
+        parts = experiment(config, ranks.device, init=start, allow_code=allow_code)
+        _tell_prior(parts)
         training.tell_skipped(parts.data)
         session = training.trained_session(parts, run, runs, resume is not None, ranks)
         console.result(session.run.folder, training.facts(session, ranks.device), json)
 
 
-def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", json: bool) -> None:
+def _tell_prior(parts: "Experiment") -> None:
+    """How well a prior fits that had to be measured."""
+    from hgfctl.engine.flows.designed import Designed
+    from hgfctl.engine.models.hvp import HVP
+
+    flow = parts.model.flow if isinstance(parts.model, HVP) else None
+    if isinstance(flow, Designed) and flow.report:
+        console.note(flow.report.line)
+
+
+def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", json: bool, allow_code: bool) -> None:
     """A few real steps, on stand-in images where the data are missing, to say what the whole training will take; a
     teacher that is missing has a stand-in, too.
     """
@@ -87,11 +99,11 @@ def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", j
     if start is None and config.loss.name == "consistency" and config.loss.options.get("velocity") != "sample":
         start = stand_in_teacher(config, data, place)
         console.note("measured with an untrained teacher, for none was named (--init CKPT)")
-    resolved = experiment(config, place, data, start).config
+    resolved = experiment(config, place, data, start, allow_code).config
 
     def build(batch: int) -> "Experiment":
         smaller = resolved.train.model_copy(update={"batch": batch, "accumulate": 1})
-        return experiment(resolved.model_copy(update={"train": smaller}), place, data, start)
+        return experiment(resolved.model_copy(update={"train": smaller}), place, data, start, allow_code)
 
     with console.working("measuring a few steps"):
         taken = estimate(build, train.batch, place)

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, guidance, latents, paper, phase_space, reflection
+from hgfctl.cli import console, force, guidance, latents, paper, phase_space, reflection
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     from hgfctl.engine.solvers.sampling import Sampler
 
 app = typer.Typer(
-    help="Draw samples, trajectories, what lies between two, scores, what HSD is worth, or the course of a run.",
+    help="Draw samples, trajectories, what lies between two, flows, forces, scores, what HSD is worth, the course of a "
+    "run, or all figures of the paper.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -114,6 +115,7 @@ app.command()(latents.interpolation)
 app.command()(phase_space.phase_space)
 app.command()(reflection.reflection)
 app.command()(paper.paper)
+app.command()(force.force)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """From a configuration, or a checkpoint, to data, flow, network and loss: the one place that knows all rooms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from hgfctl.engine import precision
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.density import known_density
-from hgfctl.engine.flows import FLOWS, flow_name
+from hgfctl.engine.domain import check_inside
+from hgfctl.engine.flows import FLOWS, flow_name, is_linear
 from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.flows.forces.learned import ScoreField
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.initial import adopted
 from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
@@ -33,6 +37,11 @@ from hgfctl.presets import COMPONENTS, Component, Config, SampleSection, configu
 from hgfctl.registry import Registry
 
 Model = HVP | Score | NoisedScore
+
+OF_FLOW = "flow/"
+"""Before the names of tensors that belong to a checkpoint's flow rather than its network."""
+MEASURED = 8192
+"""Items on which a flow without formulas is measured."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,11 @@ class Trained:
 
 
 def experiment(
-    config: Config, device: torch.device, data: DataSet | None = None, init: Trained | None = None
+    config: Config,
+    device: torch.device,
+    data: DataSet | None = None,
+    init: Trained | None = None,
+    allow_code: bool = False,
 ) -> Experiment:
     """Builds what a configuration names.
 
@@ -131,6 +144,7 @@ def experiment(
         device: where the model is to be.
         data: to take in place of those that the configuration names.
         init: a checkpoint to start from; a loss that has a teacher learns from it.
+        allow_code: whether a force may be a user's own code.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
@@ -147,8 +161,9 @@ def experiment(
     if component is not None and "sd" not in component.options:
         config = _with_option(config, scaled, "sd", round(data.root_mean_square(), 6))
     config = with_defaults(config)
+    flow = flow_of(config, data, allow_code) if config.flow else None
     torch.manual_seed(config.train.seed)
-    model = _model(config, data.shape, data.classes).to(device)
+    model = _model(config, data.shape, data.classes, flow).to(device)
     teacher = None
     if init is not None:
         assert isinstance(model, HVP)
@@ -218,13 +233,16 @@ def trained(path: Path, device: torch.device) -> Trained:
         raise RequestError(f"{path} is not a checkpoint of a model, but of kind {description.get('kind')!r}")
     precision.use("fp32")
     config = configuration(description["config"], str(path))
-    model = _model(config, tuple(description["shape"]), description["classes"])
-    model.network.load_state_dict(tensors)
+    of_flow = flow_tensors(tensors)
+    shape = tuple(description["shape"])
+    flow = _flow(config, Supplied(shape, load_score=_score_of, restoring=True)) if config.flow else None
+    model = _model(config, shape, description["classes"], flow.restored(of_flow) if flow else None)
+    model.network.load_state_dict({name: part for name, part in tensors.items() if not name.startswith(OF_FLOW)})
     return Trained(
         path=path,
         config=config,
         model=model.to(device).eval().requires_grad_(False),
-        shape=tuple(description["shape"]),
+        shape=shape,
         classes=description["classes"],
         step=description["step"],
         images=description["images"],
@@ -243,11 +261,11 @@ def under_flow(model: Trained, name: str | None) -> Trained:
     """
     if name is None:
         return model
-    linear = sorted(known for known in FLOWS if issubclass(FLOWS[known], LinearFlow))
+    linear = sorted(filter(is_linear, FLOWS))
     if name not in linear:
         raise unknown("flow", name, linear, "to sample by")
     if not isinstance(model.model, HVP) or not isinstance(model.model.flow, LinearFlow):
-        kind = "reflection" if isinstance(model.model, HVP) else model.config.model.name
+        kind = flow_name(model.model.flow) if isinstance(model.model, HVP) else model.config.model.name
         raise RequestError(
             f"--flow: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
         )
@@ -269,7 +287,7 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(TRAINS[config.model.name])} would"
         )
-    if config.loss.name == "consistency" and config.flow and not issubclass(FLOWS[config.flow.name], LinearFlow):
+    if config.loss.name == "consistency" and config.flow and not is_linear(config.flow.name):
         raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
         if not LOSSES.asks_for(config.loss.name, "augment"):
@@ -281,12 +299,53 @@ def _check_fit(config: Config) -> None:
             )
 
 
-def _model(config: Config, shape: tuple[int, ...], classes: int) -> Model:
-    flow: Flow | None = FLOWS.build(config.flow.name, config.flow.options) if config.flow else None
+def _model(config: Config, shape: tuple[int, ...], classes: int, flow: Flow | None) -> Model:
     model: Model = MODELS.build(
         config.model.name, config.model.options, network=fresh_network(config, shape, classes), flow=flow
     )
     return model
+
+
+def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:
+    """The flow that a configuration names, for these data, without a network; what has to be measured is.
+
+    Raises:
+        RequestError: it names none, or one that cannot be; the force fails where the data are.
+    """
+    if config.flow is None:
+        raise RequestError(f"preset {config.preset} is of a score, which has no flow of its own; name one of a flow")
+    if "sd" not in config.flow.options:
+        config = _with_option(config, "flow", "sd", round(data.root_mean_square(), 6))
+    flow = _flow(config, Supplied(tuple(data.shape), allow_code, _score_of))
+    check_inside(flow, data)
+    return flow.measured(data.batch(0, MEASURED, config.train.seed).x) if flow.measures else flow
+
+
+def _flow(config: Config, supplied: Supplied) -> Flow:
+    assert config.flow is not None
+    flow: Flow = FLOWS.build(config.flow.name, config.flow.options, supplied=supplied)
+    return flow
+
+
+def _score_of(path: str) -> ScoreField:
+    """The score of the data that a checkpoint or run knows, wherever x lies."""
+    from hgfctl.runs import checkpoint_file
+
+    model = trained(checkpoint_file(Path(path).expanduser()), torch.device("cpu"))
+    field = model.score()
+    assert isinstance(field, nn.Module)
+    return lambda x, labels: field.to(x.device)(x, labels)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint: of the network, and what its flow has measured."""
+    of_flow = model.flow.tensors() if isinstance(model, HVP) else {}
+    return {**model.network.state_dict(), **{OF_FLOW + name: tensor for name, tensor in of_flow.items()}}
+
+
+def flow_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of a checkpoint's tensors those that its flow has measured, under the flow's own names."""
+    return {name.removeprefix(OF_FLOW): part for name, part in tensors.items() if name.startswith(OF_FLOW)}
 
 
 def data_of(config: Config) -> DataSet:
@@ -297,19 +356,6 @@ def data_of(config: Config) -> DataSet:
     """
     data: DataSet = DATA.build(config.data.name, config.data.options)
     return data
-
-
-def flow_of(config: Config, data: DataSet) -> Flow:
-    """The flow that a configuration names, for these data, without a network.
-
-    Raises:
-        RequestError: it names none, or one that cannot be.
-    """
-    if config.flow is None:
-        raise RequestError(f"preset {config.preset} is of a score, which has no flow of its own; name one of a flow")
-    options = {"sd": round(data.root_mean_square(), 6), **config.flow.options}
-    flow: Flow = FLOWS.build(config.flow.name, options)
-    return flow
 
 
 def stand_in(config: Config) -> DataSet | None:
@@ -372,7 +418,7 @@ _REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
     "data": (DATA, ()),
     "augment": (AUGMENTATIONS, ()),
     "model": (MODELS, ("network", "flow")),
-    "flow": (FLOWS, ()),
+    "flow": (FLOWS, ("supplied",)),
     "network": (NETWORKS, ("shape", "classes", "augment_dim")),
     "loss": (LOSSES, ("times", "augment", "critic", "sd", "density", "teacher")),
     "times": (TIMES, ()),

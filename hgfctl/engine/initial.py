@@ -10,8 +10,7 @@ from typing import Any
 
 from hgfctl.engine.data import AUGMENTATIONS
 from hgfctl.engine.data.dataset import DataSet
-from hgfctl.engine.flows import FLOWS
-from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.flows import FLOWS, is_linear
 from hgfctl.engine.models import NETWORKS
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
@@ -53,8 +52,8 @@ def _form(config: Config, shape: tuple[int, ...], classes: int) -> dict[str, Any
     """What decides whether two networks are the same function."""
     assert config.flow is not None
     network = NETWORKS.options(config.network.name, config.network.options, ("shape", "classes", "augment_dim"))
-    flow = FLOWS.options(config.flow.name, config.flow.options)
-    linear = issubclass(FLOWS[config.flow.name], LinearFlow)
+    flow = FLOWS.options(config.flow.name, config.flow.options, ("supplied",))
+    linear = is_linear(config.flow.name)
     return {
         "shape of an item": tuple(shape),
         "number of classes": classes,

@@ -27,7 +27,10 @@ DATA = Registry(
         "gmm64": "hgfctl.engine.data.mixture:gmm64",
         "moons": "hgfctl.engine.data.curves:moons",
         "ring": "hgfctl.engine.data.mixture:ring",
+        "so3-mixture": "hgfctl.engine.data.so3_mixture:so3_mixture",
+        "sphere-checkerboard": "hgfctl.engine.data.sphere_checkerboard:sphere_checkerboard",
         "torchvision": "hgfctl.engine.data.torchvision_sets:torchvision_set",
+        "torus-mixture": "hgfctl.engine.data.torus_mixture:torus_mixture",
         "spirals": "hgfctl.engine.data.curves:spirals",
     },
 )

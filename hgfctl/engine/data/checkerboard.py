@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from hgfctl.engine.data.density import Density, DensityData, ExactDensity
+from hgfctl.engine.data.density import DensityData, ExactDensity, KnownDensity
 
 
-class Checkerboard(Density):
+class Checkerboard(KnownDensity):
     """Uniform on the squares (i, j) of an n x n board with i + j even.
 
     Args:

@@ -23,12 +23,16 @@ class Density(ABC):
         return None
 
 
-class ExactDensity(Density):
-    """A law whose log-density and score are known."""
+class KnownDensity(Density):
+    """A law whose log-density is known."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density in nats: (B, d) -> (B,)."""
+
+
+class ExactDensity(KnownDensity):
+    """A law whose log-density and score are known."""
 
     @abstractmethod
     def score(self, x: Tensor) -> Tensor:
@@ -39,6 +43,12 @@ def known_density(data: DataSet) -> ExactDensity | None:
     """The law of the data, where its score is known."""
     density = data.density if isinstance(data, DensityData) else None
     return density if isinstance(density, ExactDensity) else None
+
+
+def known_law(data: DataSet) -> KnownDensity | None:
+    """The law of the data, where its density is known, with or without a score."""
+    density = data.density if isinstance(data, DensityData) else None
+    return density if isinstance(density, KnownDensity) else None
 
 
 @dataclass

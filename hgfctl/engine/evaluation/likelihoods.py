@@ -11,7 +11,7 @@ from torch import Tensor
 from hgfctl.engine.assembly import Trained
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import Batch, DataSet, Finite
-from hgfctl.engine.data.density import known_density
+from hgfctl.engine.data.density import known_law
 from hgfctl.engine.evaluation.dequantisation import Dequantisation, dequantised
 from hgfctl.engine.evaluation.sources import data_behind, opened
 from hgfctl.engine.metrics.estimate import Estimate, mean
@@ -176,7 +176,7 @@ def likelihoods(model: Trained, data: DataSet, batch: Batch, request: Request, f
             f"item {first + int((~found.value.isfinite()).nonzero()[0])} has a log-likelihood of "
             f"{float(found.value[~found.value.isfinite()][0])}; is it in the model's domain?"
         )
-    density = known_density(data)
+    density = known_law(data)
     return Likelihoods(
         log_likelihood=found.value,
         standard_error=found.error,

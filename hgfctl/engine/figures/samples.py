@@ -1,4 +1,6 @@
-"""Samples at a glance: images in a grid, pixel for pixel; vectors as points of their first two coordinates."""
+"""Samples at a glance: images in a grid, pixel for pixel; vectors as points of their first two coordinates; points on
+the sphere, and rotations, on maps of the sphere.
+"""
 
 import math
 from typing import Any
@@ -8,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from hgfctl.engine.figures.picture import Picture, from_figure, from_image
+from hgfctl.engine.figures.sphere import are_rotations, on_a_sphere, rotation_maps, sphere_map
 
 SMALLEST_TILE = 32
 """Pixels; smaller images are enlarged by a whole factor, so that they can be seen and stay exact."""
@@ -19,7 +22,12 @@ GAP, GAP_GREY = 2, 64
 def samples_figure(x: Tensor, labels: Tensor | None = None) -> Picture:
     """x (N, C, H, W) images in [-1, 1] or (N, d) vectors; labels (N,) colour vectors, or make a class a column."""
     if x.ndim != 4:
-        return scatter(x.numpy(), labels)
+        points = x.flatten(1)
+        if on_a_sphere(points):
+            return sphere_map(points, labels)
+        if are_rotations(points):
+            return rotation_maps(points, labels)
+        return scatter(points.numpy(), labels)
     return images_grid(to_bytes(x), None if labels is None else _period(labels))
 
 

@@ -15,14 +15,30 @@ if TYPE_CHECKING:
 FLOWS = Registry(
     "flow",
     {
+        "designed": "hgfctl.engine.flows.design:designed",
         "diffusion": "hgfctl.engine.flows.diffusion:Diffusion",
         "flow-matching": "hgfctl.engine.flows.flow_matching:FlowMatching",
         "oscillation": "hgfctl.engine.flows.oscillation:Oscillation",
         "reflection": "hgfctl.engine.flows.reflection:Reflection",
+        "so3": "hgfctl.engine.flows.so3:SO3",
+        "sphere": "hgfctl.engine.flows.sphere:Sphere",
+        "torus": "hgfctl.engine.flows.torus:Torus",
     },
 )
 
 
+def is_linear(name: str) -> bool:
+    """Whether a flow of this name is one of the linear family, a(t) x0 + b(t) z."""
+    from hgfctl.engine.flows.linear import LinearFlow
+
+    component = FLOWS[name]
+    return isinstance(component, type) and issubclass(component, LinearFlow)
+
+
 def flow_name(flow: "Flow | None") -> str | None:
     """What a flow is called in presets; None where there is none."""
+    from hgfctl.engine.flows.designed import Designed
+
+    if isinstance(flow, Designed):
+        return "designed"
     return None if flow is None else FLOWS.name_of(type(flow))

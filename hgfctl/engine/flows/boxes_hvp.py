@@ -49,7 +49,7 @@ class BoxesHVP:
         reach = math.ceil((10 * float(t.detach().max()) + self.flow.side) / (2 * self.flow.side)) + 1
         shift = 2 * self.flow.side * torch.arange(-reach, reach + 1).to(x).reshape(-1, 1, 1, 1)
         y = torch.cat([x + shift, 2 * self.flow.lo - x + shift])  # (images, B, 1, d)
-        log_share, velocity = _normal_between((y - upper) / t, (y - lower) / t)
+        log_share, velocity = normal_between((y - upper) / t, (y - lower) / t)
         log_p = log_share.logsumexp(0)
         sign = torch.ones_like(shift)
         mean = ((log_share - log_p).exp() * velocity * torch.cat([sign, -sign])).sum(0)
@@ -69,7 +69,7 @@ _NO_TIME = 1e-12
 """Times below are read as this one: no division by 0."""
 
 
-def _normal_between(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def normal_between(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Of N(0, 1) in [low, high]: the logarithm of its share, and its mean there; without underflow or cancellation."""
     side = torch.where(low + high > 0, -1.0, 1.0).to(low)  # mirrored into the lower tail, where log Phi is accurate
     low, high = torch.where(side < 0, -high, low), torch.where(side < 0, -low, high)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.basis import COORDINATES, Basis
-from hgfctl.engine.flows.priors import Prior
-from hgfctl.engine.flows.velocity_laws import VelocityLaw
+from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """A velocity field V(x, t): x of shape (B, *D), t a scalar or (B,) tensor of times -> (B, *D)."""
@@ -77,6 +77,11 @@ class Flow(ABC):
         return None
 
     @property
+    def domain(self) -> str | None:
+        """What positions are confined to, in words; None where they may be anywhere."""
+        return None
+
+    @property
     def basis(self) -> Basis:
         """The coordinates in which the parts of x move by themselves: those of `moments`."""
         return COORDINATES
@@ -121,6 +126,11 @@ class Flow(ABC):
     def outside(self, x: Tensor) -> Tensor:
         """Where positions (B, *D) leave the flow's domain: a truth value for each coordinate, (B, *D)."""
         return torch.zeros_like(x, dtype=torch.bool)
+
+    @property
+    def measures(self) -> bool:
+        """Whether it has to learn something from data before it can be used."""
+        return False
 
     def measured(self, x0: Tensor) -> Self:
         """The flow with what it has to learn from data (N, *D), such as a prior without a closed form."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import require_positive
 from hgfctl.engine.flows.linear import LinearFlow, Path
-from hgfctl.engine.flows.velocity_laws import CoupledVelocity
+from hgfctl.engine.flows.velocity_laws.coupled import CoupledVelocity
 
 
 @dataclass(frozen=True)

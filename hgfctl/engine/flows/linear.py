@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Moments, State, over
-from hgfctl.engine.flows.priors import GaussianPrior
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
 
 
 class Path(NamedTuple):

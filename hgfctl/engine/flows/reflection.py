@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Moments, State, over, require_positive
-from hgfctl.engine.flows.priors import UniformPrior
-from hgfctl.engine.flows.velocity_laws import GaussianVelocity
+from hgfctl.engine.flows.priors.uniform import UniformPrior
+from hgfctl.engine.flows.velocity_laws.gaussian import GaussianVelocity
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class Reflection(Flow):
     @property
     def walls(self) -> tuple[float, float]:
         return self.lo, self.hi
+
+    @property
+    def domain(self) -> str:
+        return f"the box [{self.lo:g}, {self.hi:g}]^d"
 
     @property
     def velocity_law(self) -> GaussianVelocity:

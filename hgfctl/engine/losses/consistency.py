@@ -77,7 +77,7 @@ class Consistency(nn.Module):
     def on_share(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
         """The same for a share of a batch: times are stratified over all of it."""
         assert isinstance(hvp.flow, LinearFlow)
-        states = draw_states(hvp.flow, self.times, self.augment, x0, rng, share)
+        states = draw_states(hvp.flow, self.times, self.augment, x0, labels, rng, share)
         if self.teacher is not None:
             with torch.no_grad():
                 states = states._replace(v=self.teacher(states.x, states.t, labels, states.augmented))

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 
 from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.losses.loss import Share
-from hgfctl.engine.losses.states import draw_states
+from hgfctl.engine.losses.states import States, draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
 
@@ -31,6 +31,9 @@ class HVPRegression:
 
     def on_share(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
         """The same for a share of a batch: times are stratified over all of it."""
-        x, v, t, augmented = draw_states(hvp.flow, self.times, self.augment, x0, rng, share)
-        predicted, wanted = hvp.target(x, v, t, labels, augmented)
+        return self.of_states(hvp, draw_states(hvp.flow, self.times, self.augment, x0, labels, rng, share), labels)
+
+    def of_states(self, hvp: HVP, states: States, labels: Tensor | None) -> Tensor:
+        """The same for states that are there already, (B,)."""
+        predicted, wanted = hvp.target(states.x, states.v, states.t, labels, states.augmented)
         return (predicted - wanted).square().flatten(1).mean(1)

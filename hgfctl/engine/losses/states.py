@@ -21,27 +21,37 @@ class States(NamedTuple):
 
 
 def draw_states(
-    flow: Flow, times: Times, augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share
+    flow: Flow,
+    times: Times,
+    augment: Augmentation | None,
+    x0: Tensor,
+    labels: Tensor | None,
+    rng: Generator,
+    share: Share,
 ) -> States:
     """(x_t, v_t) from data x0 (B, *D), a share of a batch: times are stratified over all of it.
+
+    Where the velocity law couples the items of a batch, it does so within the share.
 
     Args:
         flow: along which.
         times: law of t.
         augment: changes the data at random; None to leave them as they are.
         x0: the data.
+        labels: their classes (B,), or None.
         rng: the whole batch's, on the CPU.
         share: which items of the batch x0 are.
     """
     count = len(x0)
     t = as_times(share.of(times(share.total, flow, rng), count), x0)
     z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
-    x0, augmented = _augmented(augment, x0, rng, share)
-    x, v = flow.state(x0, z, t)
-    return States(x, v, t, augmented)
+    x0, told = augmented(augment, x0, rng, share)
+    x, v = flow.state(x0, flow.velocity_law.paired(x0, z, labels), t)
+    return States(x, v, t, told)
 
 
-def _augmented(augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share) -> Augmented:
+def augmented(augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share) -> Augmented:
+    """The data as an augmentation, if there is one, leaves them; what it does is drawn for the whole batch."""
     if augment is None:
         return Augmented(x0, None)
     return augment.apply(x0, share.of(augment.draw(share.total, rng), len(x0)))

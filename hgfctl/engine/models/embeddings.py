@@ -71,18 +71,22 @@ class CoordinateFeatures(nn.Module):
     """x and the harmonics sin(k pi x_i / 2), cos(k pi x_i / 2), k = 1 ... count, of every coordinate.
 
     A plain MLP learns sharp edges slowly (Tancik et al. 2020, arXiv 2006.10739); harmonics hand them to it.
+
+    Args:
+        count: of harmonics.
+        periodic: leave x itself out, so that whatever is made of the features has period 4 in every coordinate.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, periodic: bool = False) -> None:
         super().__init__()
-        self.count = count
+        self.count, self.periodic = count, periodic
 
     def width(self, dim: int) -> int:
         """Features for each x of `dim` coordinates."""
-        return dim * (1 + 2 * self.count)
+        return dim * (2 * self.count + (not self.periodic))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, d) -> (B, width(d))."""
         k = torch.arange(1, self.count + 1, dtype=x.dtype, device=x.device)
         phase = (math.pi / 2 * k * x.unsqueeze(-1)).flatten(1)
-        return torch.cat([x, phase.sin(), phase.cos()], dim=1)
+        return torch.cat([*([] if self.periodic else [x]), phase.sin(), phase.cos()], dim=1)

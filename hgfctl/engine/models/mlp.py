@@ -16,6 +16,7 @@ class MLP(nn.Module):
         blocks: how many.
         harmonics: Fourier features of each coordinate, for data with sharp edges; 0 for none.
         label_dropout: probability of hiding the class in training, for guidance.
+        periodic: see the harmonics of each coordinate only, for data on a torus: a field without a seam.
     """
 
     def __init__(
@@ -26,13 +27,16 @@ class MLP(nn.Module):
         blocks: int = 3,
         harmonics: int = 0,
         label_dropout: float = 0.0,
+        periodic: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != 1:
             raise ValueError(f"it takes vectors, and the data's items have shape {shape}; use the unet")
+        if periodic and not harmonics:
+            raise ValueError("periodic leaves the harmonics of the coordinates, and there are none; harmonics=4")
         (dim,) = shape
         self.label_dropout = label_dropout
-        self.features = CoordinateFeatures(harmonics)
+        self.features = CoordinateFeatures(harmonics, periodic)
         self.map_noise = PositionalEmbedding(64)
         self.map_label = nn.Embedding(classes, width) if classes else None
         self.map_layer0 = nn.Linear(64, width)

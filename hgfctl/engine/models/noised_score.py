@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hgfctl.engine.flows import flow_name
 from hgfctl.engine.flows.conversions import noise_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import over
@@ -94,7 +95,9 @@ def score_of_hvp(hvp: HVP, sigma: float) -> Field:
     """
     flow = hvp.flow
     if not isinstance(flow, LinearFlow):
-        raise RequestError("a reflection flow predicts no score; flows of diffusion, flow-matching and oscillation do")
+        raise RequestError(
+            f"a flow of {flow_name(flow)} predicts no score; those of diffusion, flow-matching and oscillation do"
+        )
     t = flow.time(torch.tensor(sigma, dtype=torch.float64))
     reached = float(flow.sigma(t))
     if not abs(reached - sigma) <= 1e-6 * sigma:

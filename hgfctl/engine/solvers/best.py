@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.reflection import Reflection
 
 TABLE = Path(__file__).parent / "best.json"
 """Flow -> kind of item -> [{nfe, sampler, grid, measured}]."""
@@ -16,8 +15,17 @@ VECTOR, IMAGE = "vector", "image"
 LONG = 16
 """Coordinates from which a vector is treated as an image is."""
 
-REFLECTION = ((15, "ab4", "sigmoid"), (30, "heun", "quadratic"), (10**9, "heun", "cosine"))
-"""(Largest budget, sampler, grid), measured with a trained network by tests/benchmarks/checkerboard.py."""
+MOST = 10**9
+BOUNDED = {
+    "Reflection": ((15, "ab4", "sigmoid"), (30, "heun", "quadratic"), (MOST, "heun", "cosine")),
+    "Torus": ((MOST, "ab3", "uniform"),),
+    "Sphere": ((MOST, "ab3", "uniform"),),
+    "SO3": ((MOST, "ab3", "uniform"),),
+    "LinearMotion": ((MOST, "abm3", "sigmoid:1.5"),),
+    "Simulated": ((MOST, "abm3", "sigmoid:1.5"),),
+}
+"""Flows in boxes and on manifolds -> (largest budget, sampler, grid), measured with trained networks by
+tests/benchmarks/checkerboard.py and tests/benchmarks/manifolds.py."""
 
 
 class Choice(NamedTuple):
@@ -35,8 +43,8 @@ def best(flow: Flow, nfe: int, shape: tuple[int, ...] | None = None) -> Choice:
         nfe: evaluations.
         shape: of an item: fewer than 16 coordinates are a vector, more (or None) an image.
     """
-    if isinstance(flow, Reflection):
-        return next(Choice(sampler, grid) for most, sampler, grid in REFLECTION if nfe <= most)
+    if (bounded := BOUNDED.get(type(flow).__name__)) is not None:
+        return next(Choice(sampler, grid) for most, sampler, grid in bounded if nfe <= most)
     kind = VECTOR if shape is not None and math.prod(shape) < LONG else IMAGE
     flows = _table()
     choices = flows.get(type(flow).__name__, flows["Oscillation"])[kind]

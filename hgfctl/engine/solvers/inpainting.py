@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow, Velocity, as_times
 from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.flows.manifold import Manifold
 from hgfctl.engine.solvers import SOLVERS
 from hgfctl.errors import RequestError
 
@@ -45,8 +46,10 @@ def inpainted(
         repeats: how often a step is made; more than once on linear flows only.
 
     Raises:
-        RequestError: repeats on another flow.
+        RequestError: repeats on another flow, or a manifold, where no coordinate moves by itself.
     """
+    if isinstance(flow, Manifold):
+        raise RequestError(f"coordinates cannot be hidden one by one on {flow.domain}, where they depend on each other")
     linear = isinstance(flow, LinearFlow)
     if repeats > 1 and not linear:
         raise RequestError("--repeats: steps can be undone on linear flows only; take 1 here")

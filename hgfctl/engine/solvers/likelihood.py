@@ -6,7 +6,8 @@ With dx/dt = V(x, t), d/dt log p_t(x_t) = -div V(x_t, t), so that from data to p
 
 The integral is one more coordinate of the ODE. It is the density of the law that `sample` draws from, with the solver
 exact. V is finite at t = 0 (V = a' D + b' Z, no division), so nothing has to be cut off there. Walls reflect without
-changing volumes, and div V is the same on both sides of the fold.
+changing volumes, and div V is the same on both sides of the fold. On a manifold the density is that a unit of its own
+area, and div V its own divergence: the trace in R^n of a V that is constant along normals (`Manifold.extended`).
 """
 
 import math

@@ -1,7 +1,8 @@
 """Along a flow in either direction: data to the prior's noise and back, by a budget or to a tolerance.
 
 Where there are walls, positions are unfolded: y moves by sign * V(fold(y), t), which is as smooth as V if V obeys the
-walls, rather than being reflected in the middle of a step; `folded` brings it back.
+walls, rather than being reflected in the middle of a step; `confine` brings it back. On a torus y leaves the box by
+V(wrap(y), t), and on a manifold it may leave that, as far as the errors of the steps go, by V of its nearest point.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow, as_times
+from hgfctl.engine.flows.manifold import Manifold
 from hgfctl.engine.flows.reflection import Reflection
+from hgfctl.engine.flows.torus import Torus
 from hgfctl.engine.integrators.dormand_prince import ItemDerivative, Size, Solution, root_mean_square, solve
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.solvers import SOLVERS
@@ -140,7 +143,11 @@ def velocity_of(hvp: HVP, labels: Tensor | None) -> ItemVelocity:
 
 
 def unfolded(velocity: Callable[[Tensor], Tensor], flow: Flow) -> Callable[[Tensor], Tensor]:
-    """V at one time in unfolded coordinates."""
+    """V at one time in unfolded coordinates, in which the flow's domain has no end."""
+    if isinstance(flow, Torus):
+        return lambda y: velocity(flow.confine(y))
+    if isinstance(flow, Manifold):
+        return lambda y: velocity(flow.extended(y))
     if not isinstance(flow, Reflection):
         return velocity
 

@@ -11,6 +11,7 @@ import torch
 
 from hgfctl import __version__, checkpoints
 from hgfctl.atomic import replacing
+from hgfctl.engine.assembly import flow_tensors, weights
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.metrics.stiffness import curvature
@@ -99,7 +100,7 @@ class Session:
         """
         for step in self.run.resumable_steps():
             try:
-                _, made = checkpoints.load(self.run.checkpoint(step))
+                kept, made = checkpoints.load(self.run.checkpoint(step))
                 tensors, description = checkpoints.load(self.run.state(step))
             except checkpoints.Damaged as damage:
                 on_damage(str(damage))
@@ -111,7 +112,7 @@ class Session:
                         f"{self.run.folder} was trained on data with {key} {made[key]}, and these have {now[key]}"
                     )
             self.trainer.skipped, self.trainer.failing = description["skipped"], description["failing"]
-            self.trainer.restore(tensors, step)
+            self.trainer.restore(tensors, step, flow_tensors(kept))
             self.seconds = description["seconds"]
             self._loss_sum, self._loss_count = description["loss_sum"], description["loss_count"]
             self._steepest = description["steepest"]
@@ -202,7 +203,7 @@ class Session:
             },
         )
         path = self.run.checkpoint(trainer.step)
-        checkpoints.save(path, trainer.ema.network.state_dict(), self.description())
+        checkpoints.save(path, weights(trainer.ema), self.description())
         self.run.drop_old_states(self.config.train.keep)
         return Saved(path)
 

@@ -5,9 +5,11 @@ and n.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -17,11 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 from hgfctl.engine import precision
 from hgfctl.engine.assembly import Experiment
 from hgfctl.engine.data.dataset import Batch
+from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.loss import Adaptive, Share, Shared
+from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks, alone
 from hgfctl.engine.training import power_ema
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
+from hgfctl.engine.training.states_ahead import StatesAhead, needs_flights
 from hgfctl.errors import HgfctlError, RequestError
 
 PATIENCE = 5
@@ -81,6 +86,10 @@ class Trainer:
         )
         precision.use(train.precision)
         self.model.network = self._prepared(network)
+        self._flights = [
+            StatesAhead(experiment, self._share(i), self._part, self.device)
+            for i in range(train.accumulate if needs_flights(experiment) else 0)
+        ]
         self._loader = ThreadPoolExecutor(1, "loader")
         self._ahead: tuple[int, Future[list[Batch]]] | None = None
 
@@ -120,14 +129,10 @@ class Trainer:
         torch.manual_seed(_step_seed(train.seed, step, self.ranks.rank))  # dropout
         self._adam.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for i, batch in enumerate(self._batches()):
-            x0 = batch.x.to(self.device, non_blocking=True)
-            labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
-            if i == 0 and isinstance(self.experiment.loss, Adaptive) and self.step % self.experiment.loss.every == 0:
-                self.experiment.loss.adapt(self.model, x0, labels, generator(train.seed, "adapt", step))
+        for i, part_loss in enumerate(self._flown_losses() if self._flights else self._losses(step)):
             with self._unsummed(i < train.accumulate - 1):
                 with precision.region(train.precision, self.device):
-                    loss = self._loss(x0, labels, step, i).mean()
+                    loss = part_loss().mean()
                 (loss / train.accumulate).backward()
             total += loss.detach() / train.accumulate
         value = float(self.ranks.mean(total))
@@ -156,9 +161,14 @@ class Trainer:
             tensors |= {f"adam.{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Continues from a `state` taken after `step`."""
+    def restore(
+        self, tensors: dict[str, Tensor], step: int, of_flow: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
+        """Continues from a `state` taken after `step`, with what the flow had measured at the start."""
         self.step = step
+        for model in (self.model, self.ema):
+            if isinstance(model, HVP):
+                model.flow = model.flow.restored(of_flow)
         with torch.no_grad():
             for name, p in self._parameters.items():
                 p.copy_(tensors[f"network.{name}"])
@@ -185,14 +195,33 @@ class Trainer:
         """The network's weights under each of `train.power_emas`."""
         return [averages for _, averages in self._powers]
 
+    def _flown_losses(self) -> Iterator[Callable[[], Tensor]]:
+        """Of each part of this rank's share, (B,), by states that were flown ahead."""
+        loss = self.experiment.loss
+        assert isinstance(loss, HVPRegression)
+        for flights in self._flights:
+            states, labels = flights.at(self.step)
+            yield partial(loss.of_states, self.model, states, labels)
+
+    def _losses(self, step: int) -> Iterator[Callable[[], Tensor]]:
+        """Of each part of this rank's share, (B,)."""
+        loss = self.experiment.loss
+        for i, batch in enumerate(self._batches()):
+            x0 = batch.x.to(self.device, non_blocking=True)
+            labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
+            if i == 0 and isinstance(loss, Adaptive) and self.step % loss.every == 0:
+                loss.adapt(self.model, x0, labels, generator(self.experiment.config.train.seed, "adapt", step))
+            yield partial(self._loss, x0, labels, step, i)
+
     def _loss(self, x0: Tensor, labels: Tensor | None, step: int, part: int) -> Tensor:
         """(B,) of the part-th part of this rank's share."""
         loss, train = self.experiment.loss, self.experiment.config.train
         if isinstance(loss, Shared):
-            return loss.on_share(
-                self.model, x0, labels, generator(train.seed, "loss", step, 0), Share(self._first(part), train.batch)
-            )
+            return loss.on_share(self.model, x0, labels, generator(train.seed, "loss", step, 0), self._share(part))
         return loss(self.model, x0, labels, generator(train.seed, "loss", step, part))
+
+    def _share(self, part: int) -> Share:
+        return Share(self._first(part), self.experiment.config.train.batch)
 
     def _first(self, part: int) -> int:
         """Where in the batch the part-th part of this rank's share begins."""

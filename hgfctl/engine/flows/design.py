@@ -1,0 +1,81 @@
+"""Flow `designed`: a force, a velocity law and a prior of the user's choice."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hgfctl.engine.flows.designed import Designed
+from hgfctl.engine.flows.forces.absent import AbsentForce, lies_elsewhere
+from hgfctl.engine.flows.forces.affine import affine
+from hgfctl.engine.flows.forces.checked import checked
+from hgfctl.engine.flows.forces.choose import Supplied, Written, chosen
+from hgfctl.engine.flows.forces.damped import Proportional
+from hgfctl.engine.flows.forces.expression import ExpressionForce
+from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.flows.forces.linear_force import LinearForce
+from hgfctl.engine.flows.linear_motion import LinearMotion
+from hgfctl.engine.flows.priors import PRIORS
+from hgfctl.engine.flows.simulated import Simulated
+from hgfctl.engine.flows.velocity_laws import VELOCITY_LAWS
+
+
+def designed(
+    supplied: Supplied,
+    sd: float = 0.5,
+    force: Written = "none",
+    velocity: str | dict[str, Any] | None = None,
+    prior: str | dict[str, Any] = "auto",
+    duration: float | None = None,
+    steps: int = 64,
+    integrator: str | None = None,
+    replay: int = 8,
+) -> Designed:
+    """In closed form where the force is linear in (x, v), else simulated.
+
+    Args:
+        supplied: the shape of items, and what may be read or run.
+        sd: see `Flow`.
+        force: a name, a formula such as "-x + 0.1*sin(x)", or module:attr; or a mapping of one of these with options.
+        velocity: a velocity law; aimed at the prior for linear forces when left out, else gaussian.
+        prior: what is fitted to x_T where no formula gives its law.
+        duration: T; one that suits the force when left out.
+        steps: of the integrator over T, where there is one.
+        integrator: leapfrog when left out, or rk4 for forces that depend on v; yoshida is symplectic, too.
+        replay: states that training takes of each simulated flight.
+    """
+    if supplied.restoring and lies_elsewhere(force):
+        field: Force = AbsentForce(str(force))
+    else:
+        field = _closed(chosen(force, supplied if duration is None else replace(supplied, duration=duration)))
+    linear = isinstance(field, LinearForce)
+    natural = field.natural_duration if isinstance(field, LinearForce) else supplied.duration
+    T = natural if duration is None else duration
+    law = _built(
+        VELOCITY_LAWS,
+        velocity or ("aimed" if linear else "gaussian"),
+        data_sd=sd,
+        shape=supplied.shape,
+        duration=T,
+        force=field,
+    )
+    common: dict[str, Any] = {"sd": sd, "law": law, "duration": T, "shape": supplied.shape}
+    common["fit"] = _built(PRIORS, prior)
+    if isinstance(field, LinearForce):
+        return LinearMotion(force_field=field, **common)
+    method = integrator or ("rk4" if field.depends_on_velocity else "leapfrog")
+    return Simulated(force_field=checked(field), steps=steps, integrator=method, replay=replay, **common)
+
+
+def _closed(force: Force) -> Force:
+    """A formula as the linear force that it is, if it is one."""
+    if not isinstance(force, ExpressionForce):
+        return force
+    found = affine(force)
+    return Proportional(found.kx, found.kv) if found is not None and found.c == 0 else force
+
+
+def _built(registry: Any, written: str | Mapping[str, Any], **supplied: Any) -> Any:
+    options = {"name": written} if isinstance(written, str) else dict(written)
+    if "name" not in options:
+        raise ValueError(f"{registry.kind}: a name is needed; known: {', '.join(registry)}")
+    return registry.build(options.pop("name"), options, **supplied)

@@ -1,0 +1,79 @@
+"""A designed flow whose force has no closed motion: it is simulated, and measured where formulas end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.flows.designed import Designed
+from hgfctl.engine.flows.flights import Flights
+from hgfctl.engine.flows.flow import Moments, State
+from hgfctl.engine.flows.priors.prior import Prior
+
+LOOKS = 65
+"""Times at which moments are measured, evenly spaced from 0 to T."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated(Designed):
+    """States by simulation (`Flights`), second moments and prior measured on flights of the data.
+
+    Args:
+        steps: of the integrator, over T.
+        integrator: see `Flights`.
+        replay: states that training takes of each flight.
+        table: (3, LOOKS), the mean over coordinates of x^2, x v and v^2 at the times of `LOOKS`, once measured.
+    """
+
+    steps: int = 64
+    integrator: str = "leapfrog"
+    replay: int = 8
+    table: Tensor | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.replay < 1:
+            raise ValueError(f"replay must be 1 or more, not {self.replay}")
+        assert self.flights
+
+    @property
+    def flights(self) -> Flights:
+        return Flights(self.force_field, self.T, self.steps, self.integrator)
+
+    @property
+    def exact_prior(self) -> Prior | None:
+        return None
+
+    def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
+        return self.flights.to(State(x0, self.law(x0, z)), t)
+
+    def states(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
+        """Several states of each flight: x0 and z (B, *D), t (B, K) -> (B, K, *D)."""
+        return self.flights.looks(State(x0, self.law(x0, z)), t)
+
+    def measured(self, x0: Tensor) -> Self:
+        z = self.test_noise(x0)
+        times = torch.linspace(0, self.T, LOOKS, dtype=torch.float64)
+        found = self.flights.looks(State(x0, self.law(x0, z)), times.expand(len(x0), -1).to(x0.device))
+        x, v = (part.double().flatten(2) for part in found)
+        table = torch.stack([(a * b).mean((0, 2)) for a, b in ((x, x), (x, v), (v, v))]).cpu()
+        return super(Simulated, replace(self, table=table)).measured(x0)
+
+    def moments(self, t: Tensor) -> Moments:
+        """Interpolated linearly between the times measured at."""
+        if self.table is None:
+            raise RuntimeError("the moments of this flow have to be measured first, on data: Flow.measured")
+        table = self.table.to(t.device)
+        place = (t / self.T * (LOOKS - 1)).clamp(0, LOOKS - 1)
+        cell = place.floor().long().clamp(max=LOOKS - 2)
+        xx, xv, vv = table[:, cell] + (place - cell) * (table[:, cell + 1] - table[:, cell])
+        return Moments(xx, xv, vv, (vv - xv.square() / xx).clamp_min(1e-6 * vv))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**super().tensors(), "moments": self.table} if self.table is not None else super().tensors()
+
+    def restored(self, tensors: Mapping[str, Tensor]) -> Self:
+        whole = super().restored(tensors)
+        return replace(whole, table=tensors["moments"].double()) if "moments" in tensors else whole

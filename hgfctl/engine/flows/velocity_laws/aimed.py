@@ -1,0 +1,85 @@
+"""The velocity law that lands on the prior: exactly, whatever the linear force."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from hgfctl.engine.flows.flow import require_positive
+from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.flows.forces.linear_force import LinearForce
+from hgfctl.engine.flows.motion import Motion
+from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+
+
+@dataclass(frozen=True)
+class AimedVelocity(VelocityLaw):
+    """v0 such that x_T = s z, z ~ N(0, I): v0 = xv(T)^-1 (s z - xx(T) x0), by the force's motion from 0 to T.
+
+    Without a force this is flow matching's law, and at an oscillator's quarter period its independent Gaussian: both
+    are members of one family, with an exact prior for every linear force.
+
+    Args:
+        force: a linear one.
+        shape: of an item.
+        T: when to land.
+        s: standard deviation of the prior.
+    """
+
+    force: LinearForce
+    shape: tuple[int, ...]
+    T: float
+    s: float
+
+    def __post_init__(self) -> None:
+        require_positive("s (the prior's standard deviation)", self.s)
+        p, q = self.coefficients
+        algebra = self.force.algebra
+        if not algebra.size(q) < 1e8 * self.s or not algebra.size(p) < 1e8:
+            raise ValueError(
+                f"no velocity at the start can steer x_T, T = {self.T:g}: there the force brings all velocities to one "
+                "point (sin(alpha T) = 0); another duration"
+            )
+
+    @cached_property
+    def coefficients(self) -> tuple[Tensor, Tensor]:
+        """v0 = p x0 + q z."""
+        end = self.force.motion(torch.tensor(self.T, dtype=torch.float64), self.shape)
+        algebra = self.force.algebra
+        back = algebra.inverse(end.xv)
+        return -algebra.times(back, end.xx), self.s * back
+
+    def path(self, t: Tensor) -> Motion:
+        """x_t = xx x0 + xv z, v_t = vx x0 + vv z: the motion of (x0, z) rather than (x0, v0)."""
+        motion, times = self.force.motion(t, self.shape), self.force.algebra.times
+        p, q = (c.to(t.device) for c in self.coefficients)
+        return Motion(
+            motion.xx + times(motion.xv, p), times(motion.xv, q), motion.vx + times(motion.vv, p), times(motion.vv, q)
+        )
+
+    def __call__(self, x0: Tensor, z: Tensor) -> Tensor:
+        act = self.force.algebra.act
+        p, q = (c.to(x0.device) for c in self.coefficients)
+        return act(p, x0) + act(q, z)
+
+    def moments(self, sd: float) -> InitialMoments:
+        start = self.force.algebra.moments(self.path(torch.zeros((), dtype=torch.float64)), sd**2, 0.0, 1.0)
+        return InitialMoments(float(start.xv.real.mean()), float(start.vv.mean()))
+
+
+def aimed(
+    force: Force, shape: tuple[int, ...], duration: float, data_sd: float, s: float | None = None
+) -> AimedVelocity:
+    """The law for a force.
+
+    Args:
+        force: a linear one.
+        shape: of an item.
+        duration: T.
+        data_sd: root mean square of the data a coordinate.
+        s: standard deviation of the prior; the data's own when left out.
+    """
+    if not isinstance(force, LinearForce):
+        raise ValueError("only under a linear force is it known how to aim; gaussian and others go with any force")
+    return AimedVelocity(force, shape, duration, data_sd if s is None else s)
