@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,7 @@ class Effort:
     """How much work goes into the figures.
 
     Args:
-        images: to train each network on at most; None for what its preset says.
+        images: preset -> items to train it on, where that is less than the preset says.
         particles: of the phase spaces.
         flights: of the reflection.
         draws: of HSD's study.
@@ -38,7 +38,7 @@ class Effort:
         nfe: evaluations a digit.
     """
 
-    images: int | None
+    images: Mapping[str, int]
     particles: int
     flights: int
     draws: int
@@ -47,11 +47,21 @@ class Effort:
     nfe: int
 
 
-FULL = Effort(images=None, particles=100_000, flights=1_000_000, draws=1500, board=20_000, digits=1438, nfe=20)
-QUICK = Effort(images=1_000, particles=5_000, flights=20_000, draws=15, board=500, digits=80, nfe=5)
+SCORE, BOARD, DIGITS = "gmm-hsm", "checkerboard-reflection", "digits-oscillation"
+"""Presets of the networks that are shown."""
 
-SCORE = "gmm-hsm"
-"""Of figure 1."""
+FULL = Effort(
+    images={DIGITS: 80_000}, particles=100_000, flights=1_000_000, draws=1500, board=20_000, digits=1438, nfe=20
+)
+QUICK = Effort(
+    images=dict.fromkeys((SCORE, BOARD, DIGITS), 1_000),
+    particles=5_000,
+    flights=20_000,
+    draws=15,
+    board=500,
+    digits=80,
+    nfe=5,
+)
 
 
 def paper(
@@ -116,25 +126,36 @@ class Workshop:
         from hgfctl.engine.metrics.hsd_study import study
         from hgfctl.engine.paper import digits, hsd, phase_space, reflection, score
 
-        effort, lines, board = self.effort, phase_space.PRESETS, reflection.PRESET
-        particles, flights = effort.particles, effort.flights
+        effort = self.effort
+        lines, particles, flights = phase_space.PRESETS, effort.particles, effort.flights
         return {
-            "score": self._of_model("score", SCORE, score.score_exhibit),
+            "score": self._of_model("score", SCORE, score.score_exhibit, {}),
             "phase-space": self._of_nothing(
                 "phase-space",
                 lambda: phase_space.phase_space_exhibit(portraits_of(list(lines), [], particles, 0, 4.0), particles),
+                {"particles": particles},
             ),
-            "hsd": self._of_nothing("hsd", lambda: hsd.hsd_exhibit(study(gmm_mixture(), effort.draws, 0, _telling))),
+            "hsd": self._of_nothing(
+                "hsd",
+                lambda: hsd.hsd_exhibit(study(gmm_mixture(), effort.draws, 0, _telling)),
+                {"draws": effort.draws},
+            ),
             "reflection": self._of_nothing(
-                "reflection", lambda: reflection.reflection_exhibit(study_of(board, [], flights, 0), flights)
+                "reflection",
+                lambda: reflection.reflection_exhibit(study_of(BOARD, [], flights, 0), flights),
+                {"flights": flights},
             ),
             "checkerboard": self._of_model(
-                "checkerboard", board, lambda model, spent: reflection.samples_exhibit(model, effort.board, spent)
+                "checkerboard",
+                BOARD,
+                lambda model, spent: reflection.samples_exhibit(model, effort.board, spent),
+                {"samples": effort.board},
             ),
             "digits": self._of_model(
                 "digits",
-                digits.PRESET,
+                DIGITS,
                 lambda model, spent: digits.digits_exhibit(model, effort.nfe, effort.digits, spent),
+                {"digits": effort.digits, "nfe": effort.nfe},
             ),
         }
 
@@ -143,25 +164,21 @@ class Workshop:
         times = {
             name: said.facts["seconds"] + said.facts.get("training_seconds", 0.0) for name, said in exhibits.items()
         }
-        parts = ", ".join(
-            f"{exhibits[name].title.split(',')[0].lower()} {spent:.0f} s" for name, spent in times.items()
-        )
+        parts = ", ".join(f"{name} {spent:,.0f} s" for name, spent in times.items())
         lines = [
-            f"Made by hgfctl {__version__}, hgfctl visualize paper, on a processor of kind {self.device.type}.",
-            f"Seconds of work, training included: {parts}; {sum(times.values()):.0f} s in all.",
+            f"Made by hgfctl {__version__} (hgfctl visualize paper), device {self.device.type}.",
+            f"Time that it took, training included: {parts}; {sum(times.values()):,.0f} s in all.",
             f"Networks: {'; '.join(f'{preset}: {told}' for preset, told in self.origins.items())}.",
         ]
         if self.effort == QUICK:
             lines.insert(0, "Made with --quick: networks have hardly been trained, and numbers hardly been averaged.")
         return lines
 
-    def _of_nothing(
-        self, name: str, make: "Callable[[], Exhibit]", depends_on: "Mapping[str, Any] | None" = None
-    ) -> "Said":
+    def _of_nothing(self, name: str, make: "Callable[[], Exhibit]", depends_on: Mapping[str, Any]) -> "Said":
         """An exhibit that is there already, or is made now."""
         from hgfctl.engine.paper.exhibit import keep, kept
 
-        origin = {"version": __version__, "effort": asdict(self.effort), **(depends_on or {})}
+        origin = {"version": __version__, **depends_on}
         found = kept(self.out, name, origin)
         if found is not None:
             console.note(f"{name}: is there already")
@@ -173,8 +190,10 @@ class Workshop:
         keep(self.out, name, exhibit, origin)
         return exhibit.said
 
-    def _of_model(self, name: str, preset: str, make: "Callable[[Trained, float], Exhibit]") -> "Said":
-        """An exhibit of a trained model."""
+    def _of_model(
+        self, name: str, preset: str, make: "Callable[[Trained, float], Exhibit]", depends_on: Mapping[str, Any]
+    ) -> "Said":
+        """An exhibit of a trained model, made of it and of the seconds that its training took."""
         from hgfctl import checkpoints
         from hgfctl.engine.assembly import trained
 
@@ -184,7 +203,7 @@ class Workshop:
         return self._of_nothing(
             name,
             lambda: make(trained(file, self.device), spent),
-            {"preset": preset, "checkpoint": checkpoints.checksum(file)},
+            {**depends_on, "preset": preset, "checkpoint": checkpoints.checksum(file)},
         )
 
     def _run(self, name: str, preset: str) -> "Run":
@@ -218,7 +237,7 @@ class Workshop:
         from hgfctl.presets import load
 
         config = load(preset)
-        images = min(config.train.images, self.effort.images or config.train.images)
+        images = min(config.train.images, self.effort.images.get(preset, config.train.images))
         drawn_at = config.train.batch * -(-images // config.train.batch)
         return load(preset, [f"train.images={images}", f"train.sample_every={drawn_at}"])
 

@@ -10,7 +10,6 @@ from hgfctl.engine.metrics.frechet import frechet_distance
 from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
 
-PRESET = "digits-oscillation"
 SHOWN = 80
 
 
@@ -45,7 +44,7 @@ def digits_exhibit(model: Trained, nfe: int, num: int, seconds: float) -> Exhibi
             f"{distance:.1f} ({floor:.1f})",
         ),
         ("network evaluations a digit (NFE); sampler", f"{sampler.nfe}; {sampler.method} on {sampler.grid}"),
-        ("training", f"{model.images:,} digits seen, {seconds:.0f} s"),
+        ("training", f"{model.images:,} digits seen, {seconds:,.0f} s"),
     ]
     facts = {"label": right, "label_real": best, "frechet": distance, "frechet_real": floor}
     facts |= {"nfe": sampler.nfe, "num": num, "training_seconds": seconds}

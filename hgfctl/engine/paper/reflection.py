@@ -10,7 +10,6 @@ from hgfctl.engine.figures.trajectories import Course, panels
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
 from hgfctl.engine.solvers.sampling import FlowSampler
 
-PRESET = "checkerboard-reflection"
 PARTICLES = 2000
 """Of the picture of the way back."""
 NEAR = 0.02
