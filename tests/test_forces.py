@@ -1,10 +1,11 @@
 """Forces: potentials, momenta, formulas, user code, watched flights, and the report of what a force does."""
 
+import json
 import math
 import os
-import textwrap
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hgfctl.engine.assembly import data_of, experiment, flow_of, trained
 from hgfctl.engine.expressions import FUNCTIONS, ExpressionError, parse
+from hgfctl.engine.figures.force import verdict
+from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import State
 from hgfctl.engine.flows.forces import FORCES
 from hgfctl.engine.flows.forces.affine import Affine, affine
@@ -22,9 +26,18 @@ from hgfctl.engine.flows.forces.checked import checked
 from hgfctl.engine.flows.forces.choose import Supplied, chosen
 from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.force import Force
-from hgfctl.engine.integrators import INTEGRATORS
+from hgfctl.engine.flows.forces.none import NoForce
+from hgfctl.engine.integrators import INTEGRATORS, runge_kutta
+from hgfctl.engine.metrics.force_derivatives import EXACT, PROBES, derivatives
+from hgfctl.engine.metrics.force_flights import lyapunov, potential_of
+from hgfctl.engine.metrics.force_report import MOMENTS, ForceReport, force_report
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.training.session import Session
+from hgfctl.engine.training.trainer import Trainer
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.presets import load
+from hgfctl.runs import Run as RunFolder
+from tests.conftest import Run
 
 NOW = torch.tensor(0.3, dtype=torch.float64)
 CONSERVATIVE = [
@@ -460,4 +473,212 @@ def test_each_item_has_a_time_of_its_own() -> None:
         force(torch.tensor([[1.0], [2.0], [6.0]]), torch.ones(3, 1), torch.tensor([0.1, 0.2, 0.7]))
 
 
-_ = textwrap
+# What a force does.
+
+
+@dataclass(frozen=True)
+class Forced(Diffusion):
+    """v0 ~ N(0, I), and a force; states by Runge-Kutta."""
+
+    under: Force = field(default_factory=NoForce)
+
+    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return self.under(x, v, t)
+
+    def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
+        y, steps = torch.stack([x0, z]), 50
+        for i in range(steps):
+            y = runge_kutta.step(self._derivative, y, t * i / steps, t / steps, runge_kutta.RK4)
+        return State(*y)
+
+    def _derivative(self, y: Tensor, t: Tensor) -> Tensor:
+        return torch.stack([y[1], self.under(y[0], y[1], t)])
+
+
+def report(written: Any, T: float = 3.0, *shape: int) -> ForceReport:
+    force = chosen(written, Supplied(shape or (2,)))
+    return force_report(Forced(sigma_max=T, under=force), points(128, *(shape or (2,))))
+
+
+@pytest.mark.parametrize("k", [0.7, 2.0])
+def test_neighbours_part_as_the_inverted_oscillator_says(k: float) -> None:
+    start = State(points(20, 2), points(20, 2, seed=1))
+    found = lyapunov(ExpressionForce(f"{k}^2*x"), start, 10 / k, 400)
+    assert found.exponent == pytest.approx(k, rel=1e-4)
+    assert found.spread < 1e-3 * k
+
+
+def test_neighbours_part_from_a_saddle_and_not_from_a_valley() -> None:
+    well = chosen({"name": "double-well", "a": 2.25, "b": 1.0}, Supplied((1,)))
+    still = torch.zeros(8, 1, dtype=torch.float64)
+    assert lyapunov(well, State(still, still), 10, 500).exponent == pytest.approx(1.5, rel=1e-3)
+    assert abs(lyapunov(well, State(still + 1.5, still), 200, 4000).exponent) < 0.01
+
+
+def test_neighbours_of_oscillators_stay_neighbours() -> None:
+    found = lyapunov(ExpressionForce("-4*x"), State(points(20, 2), points(20, 2, seed=1)), 20, 2000, units=(1.0, 2.0))
+    assert abs(found.exponent) < 1e-6
+    assert found.spread < 1e-6
+
+
+def test_neighbours_on_two_springs_with_a_curl() -> None:
+    """x'' = J x with eigenvalues -1 +- i of J: the fastest growth is the real part of sqrt(-1 + i)."""
+    force = chosen(["x[1] - x[0]", "-x[0] - x[1]"], Supplied((2,)))
+    found = lyapunov(force, State(points(10, 2), points(10, 2, seed=1)), 30, 1500)
+    assert found.exponent == pytest.approx(((2**0.5 - 1) / 2) ** 0.5, rel=1e-4)
+
+
+def test_flights_of_neighbours_end_where_they_diverge() -> None:
+    found = lyapunov(ExpressionForce("x^3"), State(points(10, 1) + 3, points(10, 1)), 10, 1000)
+    assert 0 < found.duration < 1
+
+
+def test_the_report_of_an_oscillator() -> None:
+    found = report("-x")
+    assert found.conservative
+    assert found.exact
+    assert found.curl < 1e-12
+    assert found.log_volume == 0
+    assert found.stiffness == pytest.approx([1.0] * MOMENTS)
+    assert found.step == pytest.approx(0.2)
+    assert abs(found.lyapunov.exponent) < 2e-3
+    assert found.drift is not None
+    assert found.drift.order == pytest.approx(2, abs=0.02)
+    assert found.memory[0] == pytest.approx(1)
+
+
+def test_the_report_of_a_magnetic_force() -> None:
+    """It keeps energy and volume, and is no gradient."""
+    found = report(["1.5*v[1] - x[0]", "-1.5*v[0] - x[1]"])
+    assert found.depends_on_velocity
+    assert not found.works
+    assert found.keeps_energy
+    assert not found.conservative
+    assert found.log_volume == pytest.approx(0, abs=1e-12)
+    assert found.drift is not None
+    assert found.drift.relative < 1e-4
+    assert verdict(found) == "not conservative, for it depends on v, but energy is kept"
+
+
+def test_the_report_of_friction() -> None:
+    found = report("-x - 0.3*v")
+    assert found.works
+    assert found.drift is None
+    assert found.log_volume == pytest.approx(-0.3 * 2 * 3)
+    assert verdict(found) == "not conservative: work that depends on v"
+
+
+def test_the_report_of_a_curl_and_of_a_chirp() -> None:
+    turn = report(["x[1] - x[0]", "-x[0] - x[1]"])
+    assert turn.curl == pytest.approx(2**-0.5)
+    assert not turn.conservative
+    chirp = report("-x*(1 + t)")
+    assert chirp.depends_on_time
+    assert chirp.is_gradient
+    assert not chirp.conservative
+    assert chirp.stiffness == pytest.approx([1 + 3 * i / (MOMENTS - 1) for i in range(MOMENTS)])
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 5, 5)], ids=["exact", "probes"])
+def test_derivatives_of_a_known_matrix(shape: tuple[int, ...]) -> None:
+    """F = A x + B v: curl, trace and largest singular value of matrices that are drawn."""
+    count = math.prod(shape)
+    a, b = points(count, count), points(count, count, seed=1)
+    a = a + a.T + 0.3 * torch.eye(count) + (0 if count < EXACT else 0.5 * (a - a.T))
+
+    def force(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return (x.flatten(1) @ a.T + v.flatten(1) @ b.T).reshape(x.shape)
+
+    found = derivatives(force, points(400, *shape), points(400, *shape, seed=2), NOW)
+    curl = float((a - a.T).norm() / a.norm()) / 2
+    assert found.exact == (count <= EXACT)
+    assert found.curl == pytest.approx(curl, rel=0.05, abs=1e-9)  # 6,400 pairs of probes: 1 % standard error
+    spread = 0 if found.exact else 4 * float((b + b.T).norm()) / (2 * 400 * PROBES) ** 0.5
+    assert found.divergence == pytest.approx(float(b.trace()), abs=spread + 1e-9)
+    if found.exact:
+        assert found.stiffness == pytest.approx(float(torch.linalg.matrix_norm(a, 2)))
+
+
+def test_a_force_that_cannot_be_differentiated_is_told() -> None:
+    with pytest.raises(RequestError, match="cannot be differentiated"):
+        derivatives(lambda x, v, t: -x.detach(), points(5, 2), points(5, 2), NOW)
+
+
+@pytest.mark.parametrize("written", CONSERVATIVE, ids=lambda w: "-".join(map(str, w.values())))
+def test_the_potential_of_a_force_by_quadrature(written: dict[str, Any]) -> None:
+    force = chosen(written, Supplied((6,)))
+    x, origin = points(20, 6), torch.zeros(1, 6, dtype=torch.float64)
+    assert torch.allclose(potential_of(force, x)(x), force.potential(x) - force.potential(origin), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("written", "T"), [("pendulum", 4.0), ({"name": "particles", "softening": 0.5, "dims": 1}, 2.0)]
+)
+def test_energy_drifts_at_second_order_under_leapfrog(written: Any, T: float) -> None:
+    drift = report(written, T).drift
+    assert drift is not None
+    assert drift.order == pytest.approx(2, abs=0.1)
+    assert drift.change[0] == 0
+
+
+def test_mixing_ends_at_the_floor() -> None:
+    """Draws of N(0, I) in a harmonic trap are where they started, at every time; in free flight they are not."""
+    trapped, free = report("-x"), report("none", 20.0)
+    assert max(trapped.distance) < 0.3
+    assert free.distance[0] > 1
+    assert free.distance[-1] < 0.3
+    assert trapped.scale < 1.2
+    assert free.scale > 10
+
+
+def test_visualize_force_draws_and_tells(inside: Run, tmp_path: Path) -> None:
+    done = inside("visualize", "force", "ring-oscillation", "--num", "200", "--json")
+    facts = json.loads(done.stdout)
+    assert facts["files"] == ["force.png"]
+    assert facts["conservative"] is True
+    assert facts["drift"]["order"] == pytest.approx(2, abs=0.01)
+    assert (tmp_path / "force.png").read_bytes().startswith(b"\x89PNG")
+    assert "force       conservative" in done.stderr
+    for arguments, said in (
+        (("gmm-hsm",), "is of a score, which has no flow of its own"),
+        (("ring-oscillation", "--out", "force"), "name a file that ends in .png"),
+        (("ring-oscilation",), "did you mean 'ring-oscillation'"),
+        (("ring-oscillation", "--set", DESIGNED.format("swing:Swing")), "--allow-code runs it"),
+        (("ring-oscillation", "--set", DESIGNED.format("-x + y")), "unknown name 'y'; known: pi, t, v, x\n  -x + y\n"),
+        (("ring-oscillation", "--set", DESIGNED.format("x^3")[:-1] + ", duration: 9}"), "the flight diverges: |x|"),
+    ):
+        done = inside("visualize", "force", *arguments, "--num", "100", status=2)
+        assert said in done.stderr
+        assert done.stdout == ""
+
+
+DESIGNED = 'flow={{name: designed, force: "{}"}}'
+SMALL = ("--set", "train.images=512", "--set", "train.batch=256", "--set", "train.sample_every=10000")
+
+
+def test_user_code_is_trained_with_and_sampled_without(inside: Run, swing: str) -> None:
+    told = ("train", "--preset", "ring-oscillation", *SMALL, "--set", DESIGNED.format(f"{swing}:Swing"))
+    refused = inside(*told, status=2)
+    assert "--allow-code runs it" in refused.stderr
+    assert not Path("imported").exists()
+    assert not Path("runs").exists()
+    run = inside(*told, "--allow-code").stdout.strip()
+    assert Path("imported").exists()
+    Path(f"{swing}.py").unlink()
+    inside("sample", run, "--num", "4", "--nfe", "5", "--out", "samples.npz")
+    assert Path("samples.npz").exists()
+
+
+def test_a_trained_score_is_a_force(inside: Run, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, "gmm-dsm")
+    session = Session(Trainer(experiment(load("gmm-dsm", SMALL[1:4:2]), torch.device("cpu"))), run)
+    list(session.events(stop=lambda: False))
+    learned = f"{{name: learned, checkpoint: {run.checkpoints()[-1]}}}"
+    settings = (f"flow={{name: designed, force: {learned}, duration: 0.5, prior: gaussian}}", "data=gmm")
+    told = (word for setting in settings for word in ("--set", setting))
+    facts = json.loads(inside("visualize", "force", "ring-oscillation", *told, "--num", "100", "--json").stdout)
+    assert facts["curl"] > 0  # of a free field, trained for two steps
+    field = trained(run.checkpoints()[-1], torch.device("cpu")).score()
+    config = load("ring-oscillation", settings)
+    x = points(5, 2)
+    assert torch.allclose(flow_of(config, data_of(config)).force(x, x, NOW), field(x, None))

@@ -15,6 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from hgfctl import checkpoints
+from hgfctl.engine.data.mixture import gmm64_mixture
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.priors import PRIORS
 from hgfctl.engine.flows.priors.fit import Fitted
@@ -78,7 +79,7 @@ def test_moments_are_those_of_draws(name: str, options: dict[str, object]) -> No
         assert abs(mean - expected) < 5 * error + 1e-12
 
 
-@pytest.mark.parametrize("name", [*VELOCITY_LAWS])
+@pytest.mark.parametrize("name", [name for name in VELOCITY_LAWS if name != "aimed"])  # that needs a force
 def test_laws_keep_shape_and_type(name: str) -> None:
     for shape in ((3,), (1, 2, 3)):
         x0 = torch.rand(5, *shape, generator=generator(0))
@@ -280,7 +281,9 @@ FITS = {name: [PRIORS.build(name, {})(ends) for ends in ENDS.values()] for name 
 every_fit = pytest.mark.parametrize("fitted", [fit for fits in FITS.values() for fit in fits])
 
 
-@every_fit
+@pytest.mark.parametrize(
+    "fitted", [*FITS["gaussian"], *FITS["mixture"], *(BankFit(points=200)(ends) for ends in ENDS.values())]
+)
 def test_densities_integrate_to_one_in_the_plane(fitted: Fitted) -> None:
     mean, covariance = moments_of(fitted.prior)
     sides = torch.linspace(-4, 4, 251, dtype=torch.float64).unsqueeze(1) * covariance.diag().sqrt() + mean
@@ -426,6 +429,26 @@ def test_mixture_finds_the_components() -> None:
 def test_auto_takes_the_simplest_that_fits() -> None:
     chosen = {kind: PRIORS.build("auto", {})(ends).name for kind, ends in ENDS.items()}
     assert chosen == {"normal": "gaussian", "three": "mixture", "spiral": "bank"}
+
+
+def test_auto_takes_what_misses_least_where_nothing_fits() -> None:
+    """64 dimensions and 16 components: 3,000 points tell."""
+    ends = gmm64_mixture().sample(4000, generator("ends"))
+    fitted = PRIORS.build("auto", {})(ends)
+    fresh = gmm64_mixture().sample(1000, generator("fresh"))
+    reached = prior_report(*fitted, fresh).shift
+    assert fitted.name == "mixture"
+    assert all(reached <= prior_report(*fit(ends), fresh).shift for fit in (GaussianFit(), BankFit()))
+
+
+def test_a_small_miss_in_many_dimensions_is_called_small() -> None:
+    """The mean of 2,000 end points in 800 dimensions misses by 0.022 sd a coordinate, and the test sees it."""
+    fitted = PRIORS.build("auto", {})(normal(2000, 800))
+    report = prior_report(*fitted, normal(1000, 800, seed=1))
+    assert fitted.name == "gaussian"
+    assert not report.fits
+    assert report.nearly
+    assert report.line.endswith("misses by little")
 
 
 def test_fits_are_the_same_for_the_same_points() -> None:

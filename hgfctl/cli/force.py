@@ -35,8 +35,7 @@ def force(
     data = data_of(config)
     flow = flow_of(config, data, allow_code)
     with console.working("flying"):
-        x0 = data.batch(0, num, seed).x.double()
-        report = force_report(flow, x0, seed)
+        report = force_report(flow, data.batch(0, num, seed).x.double(), seed)
     force_figure(report, config.preset).save(out)
     for line in _table(report):
         console.plain(line)

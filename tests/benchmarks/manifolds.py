@@ -31,8 +31,8 @@ from hgfctl.engine.solvers.plan import Plan, plan
 from hgfctl.errors import RequestError
 from hgfctl.runs import checkpoint_file
 
-SAMPLERS = ("euler", "heun", "rk4", "ab2", "ab3", "ab4", "abm2", "abm3")
-GRIDS = ("uniform", "cosine", "trimmed-cosine", "quadratic", "power:1.5", "sigmoid")
+SAMPLERS = ("euler", "heun", "ab2", "ab3", "ab4", "abm2", "abm3")
+GRIDS = ("uniform", "cosine", "trimmed-cosine", "quadratic", "power:1.5", "sigmoid:1.5")
 
 
 def main() -> None:

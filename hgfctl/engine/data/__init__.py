@@ -26,6 +26,7 @@ DATA = Registry(
         "gmm8": "hgfctl.engine.data.mixture:gmm8",
         "gmm64": "hgfctl.engine.data.mixture:gmm64",
         "moons": "hgfctl.engine.data.curves:moons",
+        "patches": "hgfctl.engine.data.patches:patches",
         "ring": "hgfctl.engine.data.mixture:ring",
         "so3-mixture": "hgfctl.engine.data.so3_mixture:so3_mixture",
         "sphere-checkerboard": "hgfctl.engine.data.sphere_checkerboard:sphere_checkerboard",

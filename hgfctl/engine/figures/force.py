@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hgfctl.engine.figures.picture import Picture, from_figure
-from hgfctl.engine.metrics.force_report import ForceReport
+from hgfctl.engine.metrics.force_report import GRADIENT, ForceReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,14 +37,18 @@ def force_figure(report: ForceReport, title: str = "") -> Picture:
 
 def verdict(report: ForceReport) -> str:
     """What kind of force it is, in a few words."""
-    on = [name for name, does in (("v", report.depends_on_velocity), ("t", report.depends_on_time)) if does]
     if report.conservative:
-        return "conservative" + (", but for a part that turns v and does no work" if on else "")
+        return "conservative"
+    if report.keeps_energy:
+        return "not conservative, for it depends on v, but energy is kept"
     if report.is_gradient:
-        return "the gradient of a potential that changes in time"
-    turns = f"curl {report.curl:.2g}" if report.curl > 1e-6 else ""
-    depends = f"depends on {' and '.join(on)}" if on else ""
-    return f"not conservative: {', '.join(filter(None, (turns, depends)))}"
+        return "not conservative: its potential changes in time"
+    reasons = {
+        f"curl {report.curl:.2g}": report.curl > GRADIENT,
+        "work that depends on v": report.works,
+        "depends on t": report.depends_on_time,
+    }
+    return f"not conservative: {', '.join(reason for reason, holds in reasons.items() if holds)}"
 
 
 def _mixing(axes: "Axes", report: ForceReport) -> None:
@@ -69,7 +73,7 @@ def _scale(axes: "Axes", report: ForceReport) -> None:
 def _over_time(axes: "Axes", t: Sequence[float], values: Sequence[float], colour: str, title: str, label: str) -> None:
     axes.plot(t, values, color=colour)
     low, high = min(values), max(values)
-    margin = 0.1 * (high - low) or max(0.1 * abs(high), 0.1)
+    margin = max(0.1 * (high - low), 0.1 * max(abs(low), abs(high))) or 0.1
     axes.set(ylabel=label, ylim=(min(low - margin, 0) if low < 0 else -0.03 * (high + margin), high + margin))
     axes.ticklabel_format(useOffset=False)
     axes.set_title(title, fontsize=11)
@@ -81,8 +85,8 @@ def _neighbours(axes: "Axes", report: ForceReport) -> None:
         t, parted, spread = np.array(found.t), np.array(found.parted), np.array(found.parted_spread)
         axes.plot(t, parted, color="C5")
         axes.fill_between(t, parted - spread, parted + spread, color="C5", alpha=0.25, linewidth=0)
-        reach = max(1.0, 1.1 * float(np.abs(parted).max() + spread.max()))
-        axes.set(xlim=(0, found.duration), ylim=(-reach if parted.min() < -0.1 * reach else -0.1 * reach, reach))
+        low, high = float((parted - spread).min()), float((parted + spread).max())
+        axes.set(xlim=(0, found.duration), ylim=(min(1.1 * low, -0.1), max(1.1 * high, 1.0)))
     axes.axvline(report.T, color="0.6", linewidth=1, linestyle="--")
     axes.set(xlabel="t (dashed: T)", ylabel="ln distance of neighbours")
     axes.set_title(f"Lyapunov exponent {_number(found.exponent)} ± {_number(found.spread)}", fontsize=11)
@@ -94,12 +98,21 @@ def _energy(axes: "Axes", report: ForceReport) -> None:
     if report.drift is None:
         axes.set_title("energy: there is none that is kept", fontsize=11)
         axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, verdict(report), transform=axes.transAxes, ha="center", va="center", wrap=True, color="0.4")
+        axes.text(
+            0.5,
+            0.5,
+            verdict(report).replace(": ", ":\n"),
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            color="0.4",
+        )
         return
     drift = report.drift
-    axes.plot(drift.t, drift.change, color="C6")
-    axes.set(ylabel="|ΔH| / mean kinetic energy", ylim=(0, 1.15 * max(drift.change) or 1))
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    largest = max(drift.change)
+    exponent = math.floor(math.log10(largest)) if largest else 0
+    axes.plot(drift.t, np.array(drift.change) / 10.0**exponent, color="C6")
+    axes.set(ylabel=f"|ΔH| / mean kinetic energy, $10^{{{exponent}}}$", ylim=(0, 1.15 * largest / 10.0**exponent or 1))
     axes.set_title(f"energy drift {_number(drift.relative)}: {drift.integrator}, {drift.steps} steps", fontsize=11)
 
 

@@ -85,8 +85,9 @@ class Designed(Flow):
         return replace(self, found=found, report=prior_report(name, found, ends[half:]))
 
     def test_noise(self, x0: Tensor) -> Tensor:
-        """Always the same normal draws, in the shape of the data."""
-        return torch.randn(x0.shape, generator=generator("test flights"), dtype=x0.dtype).to(x0.device)
+        """Always the same normal draws, in the shape of the data, dealt out as the law does (among all classes)."""
+        z = torch.randn(x0.shape, generator=generator("test flights"), dtype=x0.dtype).to(x0.device)
+        return self.law.paired(x0, z, None)
 
     def tensors(self) -> dict[str, Tensor]:
         if self.found is None:

@@ -5,6 +5,7 @@ With J = dF/dx and G = dF/dv at points of phase space, of size |.| (Frobenius):
     curl         |J - J^T| / (2 |J|)    0 of gradients, 1 of a pure turn; the root of the ratio of means of squares
     divergence   tr G                   d/dt of the logarithm of a volume of phase space (Liouville)
     stiffness    largest |J u|, |u| = 1
+    damping      largest |G u|, |u| = 1
 
 Up to EXACT coordinates the matrices are made, row by row; beyond, products with random probes stand for them: with
 u, w ~ N(0, I), E (w^T J u - u^T J w)^2 = |J - J^T|^2, E (w^T J u)^2 = |J|^2 and E w^T G w = tr G (Hutchinson).
@@ -36,12 +37,14 @@ class Derivatives(NamedTuple):
         curl: see above.
         divergence: its mean over the points.
         stiffness: its maximum; a lower bound, close where the force is nearly a gradient, beyond EXACT coordinates.
+        damping: its maximum; of the probes, beyond EXACT coordinates.
         exact: whether the matrices were made.
     """
 
     curl: float
     divergence: float
     stiffness: float
+    damping: float
     exact: bool
 
 
@@ -53,7 +56,7 @@ def derivatives(force: FieldOfForce, x: Tensor, v: Tensor, t: Tensor) -> Derivat
     """
     if x[0].numel() <= EXACT:
         return _exact(force, x, v, t)
-    squares, asymmetry, trace = 0.0, 0.0, 0.0
+    squares, asymmetry, trace, damping = 0.0, 0.0, 0.0, 0.0
     rng = generator("force probes")
     for _ in range(PROBES):
         u, w = (torch.randn(x.shape, generator=rng, dtype=x.dtype).to(x) for _ in range(2))
@@ -62,8 +65,9 @@ def derivatives(force: FieldOfForce, x: Tensor, v: Tensor, t: Tensor) -> Derivat
         squares += float(one.square().sum() + other.square().sum()) / 2
         asymmetry += float((one - other).square().sum())
         trace += float((wg * w).flatten(1).sum(1).mean())
+        damping = max(damping, float((wg.flatten(1).norm(dim=1) / w.flatten(1).norm(dim=1)).max()))
     size = curvature(lambda here, labels: force(here, v, t), x).size
-    return Derivatives(_ratio(asymmetry, squares), trace / PROBES, size, exact=False)
+    return Derivatives(_ratio(asymmetry, squares), trace / PROBES, size, damping, exact=False)
 
 
 def _exact(force: FieldOfForce, x: Tensor, v: Tensor, t: Tensor) -> Derivatives:
@@ -76,6 +80,7 @@ def _exact(force: FieldOfForce, x: Tensor, v: Tensor, t: Tensor) -> Derivatives:
         curl=_ratio(float((j - j.mT).square().sum()), float(j.square().sum())),
         divergence=float(g.diagonal(dim1=1, dim2=2).sum(1).mean()),
         stiffness=float(torch.linalg.matrix_norm(j, 2).max()),
+        damping=float(torch.linalg.matrix_norm(g, 2).max()),
         exact=True,
     )
 

@@ -1,7 +1,7 @@
 """What a force does along flights: how fast neighbours part, and how well an integrator keeps energy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import runge_kutta
 from hgfctl.engine.metrics.force_derivatives import FieldOfForce
 from hgfctl.engine.randomness import generator
+from hgfctl.errors import RequestError
 
 APART = 1e-4
 """Distance of neighbours, in units of the flight's own sizes; small against what bends it, large against rounding."""
@@ -24,7 +25,7 @@ SHOWN = 128
 NODES = 48
 """Of the quadrature that makes a potential of a force."""
 
-Course = Callable[[State, Tensor], "list[State]"]
+Course = Callable[[State, Tensor], Iterable[State]]
 """The states at times, (N + 1,), from the first one's."""
 
 
@@ -102,7 +103,10 @@ def lyapunov(
     difference = resized(*apart)
     growths: list[Tensor] = []
     for i in range(steps):
-        pair = runge_kutta.step(derivative, torch.cat([y, y + difference], 1), i * h, h, runge_kutta.RK4)
+        try:
+            pair = runge_kutta.step(derivative, torch.cat([y, y + difference], 1), i * h, h, runge_kutta.RK4)
+        except RequestError:  # of a force that is watched
+            break
         y, difference = pair[:, :count], pair[:, count:] - pair[:, :count]
         growth = (length(*difference) / APART).log()
         if not bool(growth.isfinite().all()) or float(y[0].abs().max()) > FARTHEST * unit_x:
@@ -161,7 +165,9 @@ def _changes(
 
 
 def potential_of(force: FieldOfForce, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """U(x) = -int_0^1 F(s x) . x ds of a force that is a gradient, by Gauss and Legendre; 0 at x = 0.
+    """U(x) = -int_0^1 F(s x) . x ds of a force that is a gradient; 0 at x = 0.
+
+    By Gauss and Legendre in u, s = u^2: nodes crowd at x = 0, where bodies that repel each other meet.
 
     Args:
         force: taken at v = 0 and t = 0.
@@ -172,9 +178,9 @@ def potential_of(force: FieldOfForce, like: Tensor) -> Callable[[Tensor], Tensor
 
     def potential(x: Tensor) -> Tensor:
         total = x.new_zeros(len(x))
-        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            along = force(float(node) * x, torch.zeros_like(x), zero)
-            total = total - float(weight) * (along * x).flatten(1).sum(1)
+        for u, weight in zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True):
+            along = force(u**2 * x, torch.zeros_like(x), zero)
+            total = total - 2 * u * weight * (along * x).flatten(1).sum(1)
         return total
 
     return potential

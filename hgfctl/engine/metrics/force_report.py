@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hgfctl.engine.flows.flights import Flights
 from hgfctl.engine.flows.flow import Flow, State
-from hgfctl.engine.integrators import INTEGRATORS
-from hgfctl.engine.metrics.force_derivatives import derivatives
+from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.flows.simulated import Simulated
+from hgfctl.engine.metrics.force_derivatives import Derivatives, derivatives
 from hgfctl.engine.metrics.force_flights import Drift, Lyapunov, energy_drift, lyapunov, potential_of
 from hgfctl.engine.metrics.two_sample import two_sample
 from hgfctl.engine.randomness import generator
@@ -18,12 +20,16 @@ MOMENTS = 33
 """Times, evenly spaced from 0 to T."""
 POINTS = 64
 """Items at which derivatives are taken, at each time, and that fly with a neighbour."""
-DURATIONS, STEPS = 16, 1024
-"""Of those flights: their length in units of T, where the force does not depend on time, and their steps."""
+DURATIONS = 16
+"""Length of those flights in units of T, where the force does not depend on time."""
+FEWEST, MOST = 256, 4096
+"""Steps of them; flights of stiff forces end before."""
+OWN_STEPS = 64
+"""Over T, of a leapfrog where the flow needs no integrator."""
 GRADIENT = 1e-6
 """Curl up to which a force counts as a gradient: rounding of float32 networks is above it, and is told as it is."""
 STEP = 0.2
-"""Suggested step, in units of 1 / sqrt(stiffness): leapfrog then keeps energy to about half a percent."""
+"""Suggested step, in units of the shortest time of the force: leapfrog then keeps energy to about half a percent."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,12 @@ class ForceReport:
         T: of the flow.
         depends_on_time, depends_on_velocity: whether the force does, as far as draws show.
         works: whether the part of the force that depends on v does any work; a magnetic force does none.
-        curl: how far dF/dx is from symmetric, over all times; see `metrics.force_derivatives`.
+        curl: how far dF/dx is from symmetric where v = 0, at its worst time; see `metrics.force_derivatives`.
         exact: whether `curl`, `divergence` and `stiffness` come from whole matrices, not from random probes.
         log_volume: what the flow does to the logarithm of phase-space volume from 0 to T, the mean over items.
         lyapunov: how fast neighbours part.
         drift: of the energy, where there is one.
-        step: suggested; infinite without any force.
+        step: suggested, STEP times the smaller of 1 / sqrt(stiffness) and 1 / damping; infinite without any force.
         steps: over T that are then needed.
         floor: what `distance` is of two independent samples of x_T, in root mean square.
         prior_distance: of x_T and the prior, in the units of `distance`.
@@ -77,12 +83,18 @@ class ForceReport:
 
     @property
     def is_gradient(self) -> bool:
+        """Whether the force is a gradient at every time, but for a part that turns v and does no work."""
         return self.curl <= GRADIENT and not self.works
 
     @property
-    def conservative(self) -> bool:
-        """Whether energy is kept: the force is a gradient at every time, and of the same potential."""
+    def keeps_energy(self) -> bool:
+        """Whether |v|^2 / 2 + U(x) stays what it is."""
         return self.is_gradient and not self.depends_on_time
+
+    @property
+    def conservative(self) -> bool:
+        """Whether F = -grad U(x), and nothing else."""
+        return self.keeps_energy and not self.depends_on_velocity
 
     @property
     def growth(self) -> float:
@@ -97,7 +109,12 @@ class ForceReport:
 
     def facts(self) -> dict[str, Any]:
         """All numbers, as JSON has them."""
-        derived = {"conservative": self.conservative, "growth": self.growth, "scale": self.scale}
+        derived = {
+            "conservative": self.conservative,
+            "keeps_energy": self.keeps_energy,
+            "growth": self.growth,
+            "scale": self.scale,
+        }
         nested = {"lyapunov": self.lyapunov._asdict(), "drift": self.drift and self.drift._asdict()}
         return {**asdict(self), **nested, **derived}
 
@@ -120,11 +137,11 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
 
     found = [derivatives(flow.force, x[:POINTS], v[:POINTS], t) for (x, v), t in zip(states, times, strict=True)]
     stiffness = [one.stiffness for one in found]
-    strongest = max(stiffness)
-    step = STEP / math.sqrt(strongest) if strongest > 0 else math.inf
+    rate = max(math.sqrt(max(stiffness)), *(one.damping for one in found))
+    step = STEP / rate if rate > 0 else math.inf
     on_time, on_velocity, works = _dependence(flow, states, times)
     units = (_root_mean_square([s.x for s in states]), _root_mean_square([s.v for s in states]))
-    curl = max(one.curl for one in found)
+    curl = max(one.curl for one in (_at_rest(flow, states, times) if on_velocity else found))
     start = State(states[0].x[:POINTS], states[0].v[:POINTS])
     kept = curl <= GRADIENT and not works and not on_time
     return ForceReport(
@@ -135,7 +152,7 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
         curl=curl,
         exact=found[0].exact,
         log_volume=float(torch.trapezoid(times.new_tensor([one.divergence for one in found]), times)),
-        lyapunov=lyapunov(flow.force, start, flow.T * (1 if on_time else DURATIONS), STEPS, units),
+        lyapunov=_lyapunov(flow, start, flow.T * (1 if on_time else DURATIONS), step, units),
         drift=_drift(flow, start, on_velocity) if kept else None,
         step=step,
         steps=math.ceil(flow.T / step) if step < math.inf else 1,
@@ -165,31 +182,41 @@ def _dependence(flow: Flow, states: list[State], times: Tensor) -> tuple[bool, b
     return on_time, on_velocity, work > 1e-9 * scale
 
 
+def _at_rest(flow: Flow, states: list[State], times: Tensor) -> list[Derivatives]:
+    def force(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return flow.force(x, torch.zeros_like(v), t)
+
+    return [derivatives(force, x[:POINTS], v[:POINTS], t) for (x, v), t in zip(states, times, strict=True)]
+
+
+def _lyapunov(flow: Flow, start: State, duration: float, step: float, units: tuple[float, float]) -> Lyapunov:
+    steps = max(FEWEST, math.ceil(duration / step))
+    shorter = min(1.0, MOST / steps)
+    return lyapunov(flow.force, start, shorter * duration, min(steps, MOST), units)
+
+
 def _drift(flow: Flow, start: State, on_velocity: bool) -> Drift:
-    """By the flow's own integrator and steps, where it has them: one with a closed form needs none."""
-    name = getattr(flow, "integrator", "rk4" if on_velocity else "leapfrog")
-    steps = getattr(flow, "steps", 64)
+    """By the flow's own integrator and steps, where it has them; one with a closed form needs none."""
+    if isinstance(flow, Simulated):
+        flights = flow.flights
+    else:
+        flights = Flights(_OfFlow(flow, on_velocity), flow.T, OWN_STEPS, "rk4" if on_velocity else "leapfrog")
+    potential = potential_of(flow.force, start.x)
+    return energy_drift(flights.course, potential, start, flow.T, flights.steps, flights.integrator)
 
-    def course(start: State, times: Tensor) -> list[State]:
-        return list(_course(flow, name, start, times))
 
-    return energy_drift(course, potential_of(flow.force, start.x), start, flow.T, steps, name)
+class _OfFlow(Force):
+    """The force of a flow that is not made of one."""
 
+    def __init__(self, flow: Flow, on_velocity: bool) -> None:
+        self._flow, self._on_velocity = flow, on_velocity
 
-def _course(flow: Flow, name: str, start: State, times: Tensor) -> list[State]:
-    from hgfctl.engine.integrators import runge_kutta
+    @property
+    def depends_on_velocity(self) -> bool:  # type: ignore[override]
+        return self._on_velocity
 
-    if name != "rk4":
-        return list(INTEGRATORS[name].trajectory(lambda x, t: flow.force(x, x, t), start, times))
-
-    def derivative(y: Tensor, t: Tensor) -> Tensor:
-        return torch.stack([y[1], flow.force(y[0], y[1], t)])
-
-    states, y = [start], torch.stack(start)
-    for t, h in zip(times[:-1], times.diff(), strict=True):
-        y = runge_kutta.step(derivative, y, t, h, runge_kutta.RK4)
-        states.append(State(*y))
-    return states
+    def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return self._flow.force(x, v, t)
 
 
 def _floor(x: Tensor) -> float:

@@ -7,6 +7,7 @@ shared out. The next round is flown by a thread of its own while this one is use
 """
 
 import math
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -41,6 +42,15 @@ class _Round(NamedTuple):
     x: Tensor
     v: Tensor
     t: Tensor
+    labels: Tensor | None
+    told: Tensor | None
+
+
+class _Flight(NamedTuple):
+    """A flight a place with its looks, (B, K, ...) each."""
+
+    x: Tensor
+    v: Tensor
     labels: Tensor | None
     told: Tensor | None
 
@@ -97,28 +107,28 @@ class StatesAhead:
         drawn = torch.rand(share.total, self.steps, generator=generator(self._seed, "dealt", number))
         dealt = share.of(drawn, count).argsort(1)  # (B, looks) -> step
         t = torch.stack([self._times(number * self.steps + i) for i in range(self.steps)], 1).gather(1, dealt)
-        shape, parts = (count, self.steps), []
-        for i, looks in enumerate(t.split(flow.replay, 1)):
-            parts.append(self._flight(number * self._flights + i, as_times(looks, torch.empty(0, device=self._device))))
-        x, v = (torch.cat([part[i] for part in parts], 1) for i in (0, 1))
-        told = [torch.cat([part[i] for part in parts], 1) if parts[0][i] is not None else None for i in (2, 3)]  # type: ignore[misc]
+        t = as_times(t, torch.empty(0, device=self._device))
+        flights = [self._flight(number * self._flights + i, looks) for i, looks in enumerate(t.split(flow.replay, 1))]
         taken = dealt.argsort(1).to(self._device)  # (B, steps) -> look
-        places = torch.arange(shape[0], device=self._device).unsqueeze(1)
+        places = torch.arange(count, device=self._device).unsqueeze(1)
 
         def in_order(of_looks: Tensor) -> Tensor:
             return of_looks[places, taken].transpose(0, 1).contiguous()
 
-        times = as_times(t, x)
-        return _Round(
-            in_order(x), in_order(v), in_order(times), *(None if part is None else in_order(part) for part in told)
-        )
+        def together(parts: Iterable[Tensor | None]) -> Tensor | None:
+            present = [part for part in parts if part is not None]
+            return in_order(torch.cat(present, 1)) if present else None
+
+        x, v = (in_order(torch.cat(parts, 1)) for parts in zip(*((flight.x, flight.v) for flight in flights)))
+        labels, told = together(flight.labels for flight in flights), together(flight.told for flight in flights)
+        return _Round(x, v, in_order(t), labels, told)
 
     def _times(self, step: int) -> Tensor:
         """(B,): stratified over the whole batch, as ever."""
         share = self._share
         return share.of(self._loss.times(share.total, self._flow, generator(self._seed, "times", step)), self._count)
 
-    def _flight(self, flight: int, t: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def _flight(self, flight: int, t: Tensor) -> "_Flight":
         """x and v of one flight a place at times t (B, K), and its label and what augmentation tells: (B, K, ...)."""
         share, count, looks = self._share, self._count, t.shape[1]
         first = flight * share.total
@@ -127,9 +137,9 @@ class StatesAhead:
         rng = generator(self._seed, "flight", flight)
         z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
         x0, told = augmented(self._loss.augment, x0, rng, share)
-        x, v = self._flow.states(x0, z, t)
+        x, v = self._flow.states(x0, self._flow.law.paired(x0, z, labels), t)
 
         def repeated(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.to(self._device).unsqueeze(1).expand(-1, looks, *part.shape[1:])
 
-        return x, v, repeated(labels), repeated(told)
+        return _Flight(x, v, repeated(labels), repeated(told))

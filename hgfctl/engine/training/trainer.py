@@ -197,11 +197,12 @@ class Trainer:
 
     def _flown_losses(self) -> Iterator[Callable[[], Tensor]]:
         """Of each part of this rank's share, (B,), by states that were flown ahead."""
-        loss = self.experiment.loss
+        loss, model = self.experiment.loss, self.model
         assert isinstance(loss, HVPRegression)
+        assert isinstance(model, HVP)
         for flights in self._flights:
             states, labels = flights.at(self.step)
-            yield partial(loss.of_states, self.model, states, labels)
+            yield partial(loss.of_states, model, states, labels)
 
     def _losses(self, step: int) -> Iterator[Callable[[], Tensor]]:
         """Of each part of this rank's share, (B,)."""

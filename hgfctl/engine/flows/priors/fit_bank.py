@@ -11,7 +11,7 @@ from hgfctl.engine.flows.priors.spread import spread
 
 LADDER = 11
 """Bandwidths that are tried: Silverman's and down from it by factors of sqrt(2), to 1/32."""
-JUDGES = 1024
+JUDGES = 512
 """Points whose likelihood chooses, at most."""
 
 
@@ -25,7 +25,8 @@ class BankFit:
     Args:
         bandwidth: h, relative to the spread of the points, between 0 (the points alone) and 1 (a normal law); when left
             out, Silverman's rule for normal laws (4 / ((d + 2) N))^(1 / (d + 4)), or what of its 1/sqrt(2), 1/2, ...,
-            1/32 makes points likelier that are left out one at a time.
+            1/32 makes points likelier that are left out one at a time. In many dimensions that is nearly 1, and the law
+            nearly normal: smaller ones draw what lies next to stored points, and leads back to the data they came from.
         points: stored, at most.
     """
 

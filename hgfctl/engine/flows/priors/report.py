@@ -10,6 +10,9 @@ from hgfctl.engine.randomness import generator
 
 MISFIT = 0.01
 """p-value below which a prior is said not to fit; one that does is said not to in 1 of 100 cases."""
+SMALL = 0.05
+"""Shift, in standard deviations a coordinate, below which a difference that is sure matters little: in thousands of
+dimensions the test sees the mean of thousands of end points miss by 1 / sqrt(N)."""
 MOST = 1000
 """Trajectories that are compared, at most: the test's work grows with their square."""
 
@@ -44,6 +47,11 @@ class PriorReport:
         return self.p >= MISFIT
 
     @property
+    def nearly(self) -> bool:
+        """Whether it fits or misses by little."""
+        return self.fits or self.shift < SMALL
+
+    @property
     def line(self) -> str:
         """The verdict, for people."""
         measured = (
@@ -52,6 +60,8 @@ class PriorReport:
         )
         if self.fits:
             return f"{measured}: it fits"
+        if self.nearly:
+            return f"{measured}: it does not fit exactly, but misses by little"
         return f"{measured}: it does not fit; {_INSTEAD.get(self.prior, 'flow.prior=auto may')}"
 
 
