@@ -1,19 +1,19 @@
 """`hgfctl visualize`."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console, force, guidance, latents
+from hgfctl.cli import console, force, guidance, latents, paper, phase_space, reflection
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     from hgfctl.engine.solvers.sampling import Sampler
 
 app = typer.Typer(
-    help="Draw samples, trajectories, what lies between two, scores, what HSD is worth, or the course of a run.",
+    help="Draw samples, trajectories, what lies between two, flows, forces, scores, what HSD is worth, the course of a "
+    "run, or all figures of the paper.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -112,6 +112,9 @@ def trajectories(
 
 
 app.command()(latents.interpolation)
+app.command()(phase_space.phase_space)
+app.command()(reflection.reflection)
+app.command()(paper.paper)
 app.command()(force.force)
 
 
@@ -128,34 +131,13 @@ def score(
     json: Json = False,
 ) -> None:
     """A score in the plane: density, learned score, true score where known, HVP of the learned score (PNG)."""
-    import torch
-
-    from hgfctl.engine.assembly import data_of, fresh_network, root_mean_square, trained
-    from hgfctl.engine.data.density import known_density
-    from hgfctl.engine.figures.score import ScorePicture, score_figure
-    from hgfctl.engine.metrics.score_report import score_hvp
+    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.figures.score import picture_of, score_figure
     from hgfctl.runs import checkpoint_file, run_of
 
     file = checkpoint_file(console.argument_path(source))
-    place = console.device(device)
-    model = trained(file, place)
-    if model.shape != (2,):
-        raise RequestError(f"scores are drawn in the plane, and this one is of items of shape {model.shape}")
-    field = model.score(noise)
-    data = data_of(model.config)
-    data = data if noise is None else data.noised(noise)
-    sd = math.hypot(root_mean_square(model.model), noise or 0.0)
-    critic = fresh_network(model.config, model.shape, model.classes).to(place)
     with console.working("looking at the HVP"):
-        hvp = score_hvp(field, data, time, sd, critic)
-        drawn = ScorePicture(
-            points=data.batch(0, 20_000, 0).x,
-            score=torch.no_grad()(lambda x: field(x.float().to(place), None).cpu().double()),
-            hvp=hvp,
-            t=time,
-            density=known_density(data),
-        )
-        picture = score_figure(drawn)
+        picture = score_figure(picture_of(trained(file, console.device(device)), noise, time))
     home = run_of(file)
     name = f"{file.stem}-score" + ("" if noise is None else f"-sigma{noise:g}")
     target = out or (home.samples if home else file.parent) / f"{name}.png"
@@ -175,25 +157,11 @@ def hsd(
     """What HSD is worth, on four Gaussians: against ESM, as t -> 0, and its gradient's noise (PNG; a few minutes)."""
     from hgfctl.engine.data.mixture import gmm_mixture
     from hgfctl.engine.figures.hsd import hsd_figure
-    from hgfctl.engine.metrics import hsd_study
+    from hgfctl.engine.metrics.hsd_study import study
 
-    law = gmm_mixture()
-    with console.working("(a) 28 perturbed scores"):
-        agreements = [hsd_study.agreement(law, t, 2 * draws // 5, seed) for t in (0.25, 0.5)]
-    with console.working("(b) the limit"):
-        exact = hsd_study.limit(law, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8), draws, seed)
-        by_critic = hsd_study.limit_by_critic(law, (0.025, 0.05, 0.1, 0.2, 0.4, 0.8), 2 * draws // 5, seed)
-    with console.working("(c) signal to noise"):
-        noise = hsd_study.gradient_noise(law, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5), draws // 3, seed)
-    hsd_figure(agreements, exact, by_critic, noise).save(out)
-    facts = {
-        "files": [str(out)],
-        "pearson": {str(a.t): a.pearson for a in agreements},
-        "limit": {str(p.t): p.ratio for p in exact},
-        "limit_by_critic": {str(p.t): p.ratio for p in by_critic},
-        "signal_to_noise": {"t": noise.levels, **noise.methods},
-    }
-    console.result(out, facts, json)
+    found = study(gmm_mixture(), draws, seed, console.working)
+    hsd_figure(found).save(out)
+    console.result(out, {"files": [str(out)], **found.facts()}, json)
 
 
 @app.command()

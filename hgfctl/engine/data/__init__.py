@@ -22,6 +22,7 @@ DATA = Registry(
         "digits": "hgfctl.engine.data.digits:digits",
         "folder": "hgfctl.engine.data.images:folder",
         "gmm": "hgfctl.engine.data.mixture:gmm",
+        "gmm1": "hgfctl.engine.data.mixture:gmm1",
         "gmm8": "hgfctl.engine.data.mixture:gmm8",
         "gmm64": "hgfctl.engine.data.mixture:gmm64",
         "moons": "hgfctl.engine.data.curves:moons",

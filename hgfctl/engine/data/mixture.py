@@ -89,6 +89,16 @@ def gmm_mixture(sd: float = 0.35) -> GaussianMixture:
     return isotropic(torch.tensor([[1.2, 0.0], [-1.2, 0.3], [0.0, 1.3], [0.2, -1.1]], dtype=torch.float64), sd)
 
 
+def line_mixture() -> GaussianMixture:
+    """Three unequal modes on a line, mean 0, root mean square 0.5."""
+    weights = torch.tensor([0.4, 0.35, 0.25], dtype=torch.float64)
+    means = torch.tensor([-1.2, 0.1, 1.3], dtype=torch.float64)
+    sd = torch.tensor([0.2, 0.12, 0.3], dtype=torch.float64)
+    means -= weights @ means
+    rms = (weights @ (means.square() + sd.square())).sqrt()
+    return GaussianMixture(weights, means.unsqueeze(1) * (0.5 / rms), (sd * (0.5 / rms)).square().reshape(-1, 1, 1))
+
+
 def spectral_mixture(dim: int, components: int, seed: int = 0, decay: float = 0.75) -> GaussianMixture:
     """Components in d dimensions whose scales fall as (1 + i)^-decay, as images' do; overall root mean square 0.5."""
     rng = generator(seed, f"gmm{dim}")
@@ -115,6 +125,11 @@ def ring(modes: int = 8, radius: float = 0.7, sd: float = 0.05) -> DensityData:
 def gmm(sd: float = 0.35) -> DensityData:
     """Data set `gmm`: four Gaussians in the plane."""
     return DensityData(gmm_mixture(sd))
+
+
+def gmm1() -> DensityData:
+    """Data set `gmm1`: three Gaussians on a line."""
+    return DensityData(line_mixture())
 
 
 def gmm64_mixture(seed: int = 0) -> GaussianMixture:

@@ -1,5 +1,6 @@
 """A score in the plane: density, learned score, true score, and the HVP that should vanish (HSM24, figure 1)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgfctl.engine.data.density import ExactDensity
+from hgfctl.engine.data.density import ExactDensity, known_density
 from hgfctl.engine.figures.picture import Picture, from_figure
+from hgfctl.engine.metrics.score_report import score_hvp
+from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.quiver import Quiver
+
+    from hgfctl.engine.assembly import Trained
 
 ARROWS = 21
 """A side."""
@@ -40,6 +45,36 @@ class ScorePicture:
     hvp: Callable[[Tensor], Tensor]
     t: float
     density: ExactDensity | None
+
+
+def picture_of(model: "Trained", noise: float | None, t: float) -> ScorePicture:
+    """A trained score in the plane on its own data.
+
+    Args:
+        model: a checkpoint.
+        noise: level, for a flow or a noise-conditional score; None for the score of the data themselves.
+        t: of V.
+
+    Raises:
+        RequestError: the model has no such score, or its data do not lie in the plane.
+    """
+    from hgfctl.engine.assembly import data_of, fresh_network, root_mean_square
+
+    if model.shape != (2,):
+        raise RequestError(f"scores are drawn in the plane, and this one is of items of shape {model.shape}")
+    place = next(model.model.parameters()).device
+    field = model.score(noise)
+    data = data_of(model.config)
+    data = data if noise is None else data.noised(noise)
+    sd = math.hypot(root_mean_square(model.model), noise or 0.0)
+    critic = fresh_network(model.config, model.shape, model.classes).to(place)
+    return ScorePicture(
+        points=data.batch(0, 20_000, 0).x,
+        score=torch.no_grad()(lambda x: field(x.float().to(place), None).cpu().double()),
+        hvp=score_hvp(field, data, t, sd, critic),
+        t=t,
+        density=known_density(data),
+    )
 
 
 def score_figure(picture: ScorePicture) -> Picture:

@@ -4,8 +4,9 @@ have the gradients that it gives? No training: perturbed scores F = s + eps p(x)
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -153,6 +154,44 @@ METHODS = (
     "DSM, pairs",
     "DSM",
 )
+
+
+@dataclass(frozen=True)
+class Study:
+    """All three panels."""
+
+    agreements: list[Agreement]
+    exact: list[Limit]
+    by_critic: list[Limit]
+    noise: GradientNoise
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers drawn."""
+        return {
+            "pearson": {str(a.t): a.pearson for a in self.agreements},
+            "limit": {str(p.t): p.ratio for p in self.exact},
+            "limit_by_critic": {str(p.t): p.ratio for p in self.by_critic},
+            "signal_to_noise": {"t": self.noise.levels, **self.noise.methods},
+        }
+
+
+def study(
+    density: ExactDensity, draws: int, seed: int, working: Callable[[str], AbstractContextManager[None]]
+) -> Study:
+    """Args:
+    density: in the plane.
+    draws: for each point of (b); the others take fewer.
+    seed: of the draws.
+    working: entered with the name of what is being measured.
+    """
+    with working("(a) 28 perturbed scores"):
+        agreements = [agreement(density, t, 2 * draws // 5, seed) for t in (0.25, 0.5)]
+    with working("(b) the limit"):
+        exact = limit(density, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8), draws, seed)
+        by_critic = limit_by_critic(density, (0.025, 0.05, 0.1, 0.2, 0.4, 0.8), 2 * draws // 5, seed)
+    with working("(c) signal to noise"):
+        noise = gradient_noise(density, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5), draws // 3, seed)
+    return Study(agreements, exact, by_critic, noise)
 
 
 def _both(gradient: Callable[[Tensor], Tensor], noise: Tensor, pairs: bool) -> Tensor:
