@@ -18,9 +18,9 @@ LONG = 16
 MOST = 10**9
 BOUNDED = {
     "Reflection": ((15, "ab4", "sigmoid"), (30, "heun", "quadratic"), (MOST, "heun", "cosine")),
-    "Torus": ((MOST, "ab3", "uniform"),),
-    "Sphere": ((MOST, "ab3", "uniform"),),
-    "SO3": ((MOST, "ab3", "uniform"),),
+    "Torus": ((15, "ab4", "power:1.5"), (30, "abm3", "power:1.5"), (MOST, "ab4", "cosine")),
+    "Sphere": ((15, "ab4", "power:1.5"), (30, "ab3", "trimmed-cosine"), (MOST, "ab4", "cosine")),
+    "SO3": ((15, "ab4", "power:1.5"), (30, "abm3", "power:1.5"), (MOST, "ab4", "cosine")),
     "LinearMotion": ((MOST, "abm3", "sigmoid:1.5"),),
     "Simulated": ((MOST, "abm3", "sigmoid:1.5"),),
 }
