@@ -31,8 +31,8 @@ OWN = {
         (MOST, "abm3", "sigmoid:1,2"),
     ),
 }
-"""Flows in boxes, on manifolds, and of designed forces -> (largest budget, sampler, grid), measured with trained networks
-by tests/benchmarks/checkerboard.py, manifolds.py and designed.py. Images under a linear force go by the oscillation's."""
+"""Flows in boxes, on manifolds, of designed forces -> (largest budget, sampler, grid), measured on trained networks by
+tests/benchmarks/checkerboard.py, manifolds.py and designed.py. Images under a linear force go by the oscillation's."""
 
 
 class Choice(NamedTuple):
