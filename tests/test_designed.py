@@ -362,3 +362,73 @@ def test_patches_of_both_splits_share_no_pixel(inside: Callable[..., Any]) -> No
     # Every 16 x 16 square of a photograph is its own: none of the training's is among those held out.
     seen = {part.numpy().tobytes() for part in train}
     assert not seen & {part.numpy().tobytes() for part in held_out}
+
+
+def test_formulas_of_coordinates_have_closed_forms() -> None:
+    flow = build((2,), ["x[1] - v[0]/2", "-x[0]"], duration=1.1)
+    assert isinstance(flow, LinearMotion)
+    x0, z = draws((2,))
+    found = flow.state(x0, z, torch.tensor(1.1, dtype=torch.float64))
+    expected = integrated(flow, State(x0, flow.velocity_law(x0, z)), 1.1)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for text in ("x[0]*x[1]", "x[0] + 1", "t*x[0]", "norm(x)"):
+        assert isinstance(build((2,), [text, "0"], velocity="gaussian"), Simulated)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"force": "4*x", "duration": 12.0}, "carries neighbours apart by a factor of 1"),
+        ({"force": "-sin(x)", "steps": 10**9}, "steps must be 1 to 100,000"),
+        ({"force": "-sin(x)", "replay": 0}, "replay must be 1 to 1,024"),
+        ({"force": {"name": "coarse-to-fine"}, "duration": 0.0}, "duration"),
+    ],
+)
+def test_what_cannot_be_computed_with_is_said(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        designed(Supplied((2,)), **options)
+
+
+def test_a_flow_that_shrinks_to_a_point_has_no_prior() -> None:
+    flow = build((2,), {"name": "damped", "alpha": 3, "gamma": 6}, velocity="gaussian", duration=20.0)
+    assert flow.exact_prior is None
+    with pytest.raises(RequestError, match="shrinks to a point"):
+        flow.measured(ring().batch(0, 512, 0).x)
+
+
+def test_a_linear_force_of_ones_own_is_simulated_and_sampled_without_its_code(
+    tmp_path: Path, inside: Callable[..., Any]
+) -> None:
+    code = (
+        "from hgfctl.engine.flows.forces.damped import Damped\n\n\n"
+        "class Mine(Damped):\n    pass\n\n\n"
+        "calls = 0\n\n\n"
+        "def tired(x, t):\n    global calls\n    calls += 1\n    return -x if calls < 400 else 1 / 0\n"
+    )
+    (tmp_path / "own.py").write_text(code)
+    run = inside("train", "--preset", "ring-double-well", *TINY, "--allow-code", "--set", "flow.force=own:Mine")
+    failed = inside(
+        "train", "--preset", "ring-double-well", *TINY, "--allow-code", "--set", "flow.force=own:tired", status=1
+    )
+    assert "the force fails at t =" in failed.stderr
+    assert "no checkpoint was written before" in failed.stderr
+    (tmp_path / "own.py").unlink()
+    assert inside("sample", run.stdout.strip(), "--num", "5", "--nfe", "5").returncode == 0
+
+
+def test_measuring_large_items_keeps_little_at_once() -> None:
+    """The same moments and ends, whichever way the items are cut."""
+    flow = simulated("-sin(x)", (3,), steps=16)
+    x0 = 0.5 * draws((3,), 600)[0]
+    whole = flow.measured(x0)
+    few = patch_at_once(flow, x0)
+    assert whole.table is not None
+    torch.testing.assert_close(few.table, whole.table, rtol=1e-12, atol=1e-12)
+
+
+def patch_at_once(flow: Simulated, x0: Tensor) -> Simulated:
+    from hgfctl.engine.flows import simulated as room
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(room, "AT_ONCE", 3 * 7)
+        return flow.measured(x0)

@@ -10,6 +10,7 @@ from hgfctl.cli import console, training
 
 if TYPE_CHECKING:
     from hgfctl.engine.metrics.force_report import ForceReport
+    from hgfctl.presets import Config
 
 
 def force(
@@ -36,10 +37,24 @@ def force(
     flow = flow_of(config, data, allow_code)
     with console.working("flying"):
         report = force_report(flow, data.batch(0, num, seed).x.double(), seed)
-    force_figure(report, config.preset).save(out)
+    force_figure(report, _title(config)).save(out)
     for line in _table(report):
         console.plain(line)
+    steps = getattr(flow, "steps", None)
+    if steps is not None and report.steps > 4 * steps:
+        console.note(
+            f"the force is stiffer than {steps} steps can follow, so what was flown is not its flow; flow.steps="
+            f"{report.steps} might do"
+        )
     console.result(out, {"files": [str(out)], "num": num, "seed": seed, **report.facts()}, json)
+
+
+def _title(config: "Config") -> str:
+    """The preset, and the force that it puts into the flow `designed`."""
+    options = config.flow.options if config.flow and config.flow.name == "designed" else {}
+    force = options.get("force", "none") if options else None
+    named = force.get("name") if isinstance(force, dict) else force
+    return config.preset if named is None else f"{config.preset}, force {named}"
 
 
 def _table(report: "ForceReport") -> list[str]:

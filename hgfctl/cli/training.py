@@ -125,8 +125,12 @@ def _refuse_change(run: "Run", stored: "Config", wanted: "Config", force: bool) 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"train": {"lr": 1}} -> {"train.lr": 1}."""
+    from hgfctl.presets import PARTS
+
     flat: dict[str, Any] = {}
     for key, value in tree.items():
+        if key in PARTS and isinstance(value, str):
+            value = {"name": value}
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 

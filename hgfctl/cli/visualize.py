@@ -100,7 +100,8 @@ def trajectories(
         raise RequestError(f"trajectories are drawn for flows, and this {what}")
     if sampler.shape != (2,):
         raise RequestError(
-            f"trajectories are drawn for flows in the plane, and this one has items of shape {sampler.shape}"
+            f"trajectories are drawn for flows in the plane, and this one has items of shape {sampler.shape}; "
+            "flows on a line are drawn by `hgfctl visualize phase-space PRESET`"
         )
     positions = torch.stack(list(sampler.trajectory(torch.arange(seed, seed + num))))
     course = Course(positions, sampler.plan.times, sampler.velocity, sampler.hvp.flow.walls)

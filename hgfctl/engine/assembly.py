@@ -1,5 +1,6 @@
 """From a configuration, or a checkpoint, to data, flow, network and loss: the one place that knows all rooms."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,8 +41,8 @@ Model = HVP | Score | NoisedScore
 
 OF_FLOW = "flow/"
 """Before the names of tensors that belong to a checkpoint's flow rather than its network."""
-MEASURED = 8192
-"""Items on which a flow without formulas is measured."""
+MEASURED, FEWEST_MEASURED, COORDINATES_MEASURED = 8192, 512, 2**23
+"""Items on which a flow without formulas is measured: at most, and how many where items are large."""
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,10 @@ def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:
         config = _with_option(config, "flow", "sd", round(data.root_mean_square(), 6))
     flow = _flow(config, Supplied(tuple(data.shape), allow_code, _score_of))
     check_inside(flow, data)
-    return flow.measured(data.batch(0, MEASURED, config.train.seed).x) if flow.measures else flow
+    if not flow.measures:
+        return flow
+    count = max(FEWEST_MEASURED, min(MEASURED, COORDINATES_MEASURED // math.prod(data.shape)))
+    return flow.measured(data.batch(0, count, config.train.seed).x)
 
 
 def _flow(config: Config, supplied: Supplied) -> Flow:
@@ -331,9 +335,11 @@ def _score_of(path: str) -> ScoreField:
     """The score of the data that a checkpoint or run knows, wherever x lies."""
     from hgfctl.runs import checkpoint_file
 
-    model = trained(checkpoint_file(Path(path).expanduser()), torch.device("cpu"))
-    field = model.score()
-    assert isinstance(field, nn.Module)
+    field = trained(checkpoint_file(Path(path).expanduser()), torch.device("cpu")).model
+    if not isinstance(field, Score):
+        raise RequestError(
+            f"force.checkpoint {path} is no score of the data, as\n`hgfctl score-match --preset gmm-hsm` learns"
+        )
     return lambda x, labels: field.to(x.device)(x, labels)
 
 
@@ -354,7 +360,11 @@ def data_of(config: Config) -> DataSet:
     Raises:
         RequestError: they are not there, or not usable.
     """
-    data: DataSet = DATA.build(config.data.name, config.data.options)
+    name = config.data.name
+    if name not in DATA and Path(name).suffix in (".npz", ".npy", ".zip"):
+        kind = "folder" if name.endswith(".zip") else "array"
+        raise RequestError(f"unknown data '{name}'; of a file it is data={{name: {kind}, path: {name}}}")
+    data: DataSet = DATA.build(name, config.data.options)
     return data
 
 

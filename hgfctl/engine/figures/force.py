@@ -58,7 +58,7 @@ def _mixing(axes: "Axes", report: ForceReport) -> None:
     axes.plot(report.t, np.abs(report.memory), color="C1", label="|correlation| of $x_t$ and $x_0$")
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(smallest, 1.5 * max(1.0, *report.distance))
-    axes.set_title(f"mixing: the prior fits with p = {report.prior_p:.2g}", fontsize=11)
+    axes.set_title(f"mixing; prior against $x_T$: p = {report.prior_p:.2g}", fontsize=11)
     axes.legend(fontsize=8)
 
 

@@ -72,4 +72,6 @@ def scatter(points: np.ndarray, labels: Tensor | None) -> Picture:
     colour: dict[str, Any] = {} if labels is None else {"c": labels, "cmap": "tab10"}
     axes.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, **colour)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    if points.shape[1] > 2:
+        axes.set_title(f"the first two of {points.shape[1]} coordinates", fontsize=10)
     return from_figure(figure)

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from hgfctl.engine.flows.designed import Designed
+from hgfctl.engine.flows.flow import require_positive
 from hgfctl.engine.flows.forces.absent import AbsentForce, lies_elsewhere
-from hgfctl.engine.flows.forces.affine import affine
+from hgfctl.engine.flows.forces.affine import affine, rows
 from hgfctl.engine.flows.forces.checked import checked
 from hgfctl.engine.flows.forces.choose import Supplied, Written, chosen
 from hgfctl.engine.flows.forces.damped import Proportional
 from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.linear_force import LinearForce
+from hgfctl.engine.flows.forces.matrices import LinearByMatrices
 from hgfctl.engine.flows.linear_motion import LinearMotion
 from hgfctl.engine.flows.priors import PRIORS
 from hgfctl.engine.flows.simulated import Simulated
@@ -27,7 +29,7 @@ def designed(
     prior: str | dict[str, Any] = "auto",
     duration: float | None = None,
     steps: int = 64,
-    integrator: str | None = None,
+    integrator: Literal["leapfrog", "yoshida", "rk4"] | None = None,
     replay: int = 8,
 ) -> Designed:
     """In closed form where the force is linear in (x, v), else simulated.
@@ -43,13 +45,17 @@ def designed(
         integrator: leapfrog when left out, or rk4 for forces that depend on v; yoshida is symplectic, too.
         replay: states that training takes of each simulated flight.
     """
+    if duration is not None:
+        require_positive("duration (T)", duration)
+        supplied = replace(supplied, duration=duration)
     if supplied.restoring and lies_elsewhere(force):
         field: Force = AbsentForce(str(force))
     else:
-        field = _closed(chosen(force, supplied if duration is None else replace(supplied, duration=duration)))
+        field = _closed(chosen(force, supplied), supplied.shape)
+    if lies_elsewhere(force):
+        field = checked(field)  # also where it is linear: a checkpoint does not hold its motion
     linear = isinstance(field, LinearForce)
-    natural = field.natural_duration if isinstance(field, LinearForce) else supplied.duration
-    T = natural if duration is None else duration
+    T = field.natural_duration if isinstance(field, LinearForce) and duration is None else supplied.duration
     law = _built(
         VELOCITY_LAWS,
         velocity or ("aimed" if linear else "gaussian"),
@@ -66,12 +72,15 @@ def designed(
     return Simulated(force_field=checked(field), steps=steps, integrator=method, replay=replay, **common)
 
 
-def _closed(force: Force) -> Force:
+def _closed(force: Force, shape: tuple[int, ...]) -> Force:
     """A formula as the linear force that it is, if it is one."""
     if not isinstance(force, ExpressionForce):
         return force
     found = affine(force)
-    return Proportional(found.kx, found.kv) if found is not None and found.c == 0 else force
+    if found is not None and found.c == 0:
+        return Proportional(found.kx, found.kv)
+    matrices = rows(force)
+    return force if matrices is None else LinearByMatrices(shape, *matrices)
 
 
 def _built(registry: Any, written: str | Mapping[str, Any], **supplied: Any) -> Any:

@@ -18,6 +18,9 @@ from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
 from hgfctl.engine.randomness import generator
 from hgfctl.errors import RequestError
 
+COLLAPSED = 1e-6
+"""A spread of x_T, relative to the data's, that no network can tell from none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Designed(Flow):
@@ -75,8 +78,16 @@ class Designed(Flow):
         return self.exact_prior is None
 
     def measured(self, x0: Tensor) -> Self:
-        """Flies half of the data to fit a prior, and the other half to test it."""
-        ends = self.state(x0, self.test_noise(x0), torch.tensor(self.T, dtype=torch.float64)).x.double()
+        return self.with_prior(self.state(x0, self.test_noise(x0), torch.tensor(self.T, dtype=torch.float64)).x)
+
+    def with_prior(self, ends: Tensor) -> Self:
+        """With a prior that is fitted to half of the end points x_T (N, *D) and tested on the others."""
+        ends = ends.double()
+        if not float(ends.std(0).max()) > COLLAPSED * self.sd:
+            raise RequestError(
+                f"under this force x_T shrinks to a point, T = {self.T:g}: nothing can be drawn from that; a shorter "
+                "duration"
+            )
         half = len(ends) // 2
         try:
             name, found = self.fit(ends[:half])

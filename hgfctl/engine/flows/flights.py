@@ -29,8 +29,6 @@ class Flights:
     integrator: str = "leapfrog"
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be 1 or more, not {self.steps}")
         if self.force.depends_on_velocity and self._splitting:
             raise ValueError(f"integrator '{self.integrator}' is for forces of x and t, and this one depends on v: rk4")
 

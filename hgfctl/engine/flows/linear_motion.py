@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.basis import Basis
-from hgfctl.engine.flows.designed import Designed
+from hgfctl.engine.flows.designed import COLLAPSED, Designed
 from hgfctl.engine.flows.flow import Moments, State
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.forces.none import NoForce
@@ -17,6 +17,8 @@ from hgfctl.engine.flows.velocity_laws.aimed import AimedVelocity
 from hgfctl.engine.flows.velocity_laws.coupled import CoupledVelocity
 from hgfctl.engine.flows.velocity_laws.gaussian import GaussianVelocity
 
+GROWTH = 1e6
+"""Of distances until T, at most: states and moments are differences of terms as large as this."""
 FORGOTTEN = 1e-9
 """A share of x0 in x_T below which the data are forgotten."""
 
@@ -26,6 +28,16 @@ class LinearMotion(Designed):
     """x_t and v_t are linear in (x0, v0), mode by mode of the force's basis or by matrices; nothing is simulated."""
 
     force_field: LinearForce
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        end = self.force_field.motion(torch.tensor(self.T, dtype=torch.float64), self.shape)
+        growth = max(self.force_field.algebra.size(part) for part in (end.xx, end.vv))
+        if not growth < GROWTH:
+            raise ValueError(
+                f"the force carries neighbours apart by a factor of {growth:.1e} until T = {self.T:g}, too far to "
+                "compute with; a shorter duration"
+            )
 
     @property
     def basis(self) -> Basis:
@@ -45,7 +57,7 @@ class LinearMotion(Designed):
         if algebra.size(end.xx) > FORGOTTEN or not algebra.is_scalar(end.xv):
             return None
         grown = algebra.moments(end, 0.0, 0.0, self.law.sd**2).xx
-        return GaussianPrior(float(grown.mean().sqrt()))
+        return GaussianPrior(float(grown.mean().sqrt())) if float(grown.mean()) > (COLLAPSED * self.sd) ** 2 else None
 
     def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
         act = self.force_field.algebra.act

@@ -86,7 +86,8 @@ class Modes(Algebra):
             + motion.vv * motion.xv.conj() * vv
         )
         determinant = (motion.xx * motion.vv - motion.xv * motion.vx).abs()
-        return Moments(ahead, mixed, across, determinant.square() * (xx * vv - xv**2) / ahead)
+        residual = determinant.square() * (xx * vv - xv**2) / ahead
+        return Moments(ahead, mixed, across, residual.clamp_min(1e-12 * across))
 
 
 @dataclass(frozen=True)

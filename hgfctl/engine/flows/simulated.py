@@ -14,6 +14,9 @@ from hgfctl.engine.flows.priors.prior import Prior
 
 LOOKS = 65
 """Times at which moments are measured, evenly spaced from 0 to T."""
+AT_ONCE = 2**18
+"""Coordinates of the items that are flown together to measure: each is kept at all LOOKS."""
+MOST_STEPS, MOST_REPLAYS = 100_000, 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,10 @@ class Simulated(Designed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.replay < 1:
-            raise ValueError(f"replay must be 1 or more, not {self.replay}")
+        if not 1 <= self.replay <= MOST_REPLAYS:
+            raise ValueError(f"replay must be 1 to {MOST_REPLAYS:,}, not {self.replay:,}")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps must be 1 to {MOST_STEPS:,}, not {self.steps:,}")
         assert self.flights
 
     @property
@@ -53,13 +58,18 @@ class Simulated(Designed):
         """Several states of each flight: x0 and z (B, *D), t (B, K) -> (B, K, *D)."""
         return self.flights.looks(State(x0, self.law(x0, z)), t)
 
+    @torch.no_grad()
     def measured(self, x0: Tensor) -> Self:
         z = self.test_noise(x0)
-        times = torch.linspace(0, self.T, LOOKS, dtype=torch.float64)
-        found = self.flights.looks(State(x0, self.law(x0, z)), times.expand(len(x0), -1).to(x0.device))
-        x, v = (part.double().flatten(2) for part in found)
-        table = torch.stack([(a * b).mean((0, 2)) for a, b in ((x, x), (x, v), (v, v))]).cpu()
-        return super(Simulated, replace(self, table=table)).measured(x0)
+        times = torch.linspace(0, self.T, LOOKS, dtype=torch.float64, device=x0.device)
+        total, ends = torch.zeros(3, LOOKS, dtype=torch.float64, device=x0.device), []
+        at_once = max(1, AT_ONCE // x0[0].numel())
+        for start, noise in zip(x0.split(at_once), z.split(at_once)):
+            found = self.states(start, noise, times.expand(len(start), -1))
+            x, v = (part.double().flatten(2) for part in found)
+            total += torch.stack([(a * b).sum((0, 2)) for a, b in ((x, x), (x, v), (v, v))])
+            ends.append(found.x[:, -1])
+        return replace(self, table=(total / x0.numel()).cpu()).with_prior(torch.cat(ends))
 
     def moments(self, t: Tensor) -> Moments:
         """Interpolated linearly between the times measured at."""

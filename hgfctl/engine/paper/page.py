@@ -18,8 +18,8 @@ INTRODUCTION = (
     "predictor V(x, t) = E[vₜ | xₜ = x] is learned by regression, and dx/dt = V(x, t), run backwards in time, turns "
     "noise into data. The force decides which generative flow it is; and if V vanishes under a force, that force is "
     "the score of the data. This is the idea of Holderrieth, Xu and Jaakkola (NeurIPS 2024, arXiv 2410.20470).",
-    "Here are those figures of the paper that need no photographs, as hgfctl draws them. Every number was measured by "
-    "the command that made this page.",
+    "Here are those figures of the paper that need no photographs, as hgfctl draws them. Every number was measured, "
+    "by the command that made this page or by the training of a network that it found.",
 )
 WIDE = 1.8
 """Width over height from which a picture is scrolled sideways on a phone rather than shrunk."""

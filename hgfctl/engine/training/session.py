@@ -20,7 +20,7 @@ from hgfctl.engine.sampling import sampler_of
 from hgfctl.engine.training.board import Board
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import Diverged, Trainer
-from hgfctl.errors import RequestError
+from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.runs import Run
 
 ABSURD = 1e3
@@ -148,6 +148,8 @@ class Session:
                 loss = trainer.advance()
             except Diverged as failure:
                 raise Diverged(f"{failure}; {self._cause()}\n{self._last_good()}") from None
+            except RequestError as failure:  # a force that fails on the way
+                raise HgfctlError(f"{failure}\n{self._last_good()}") from failure
             self.seconds = before + time.monotonic() - began
             if not trainer.failing:
                 self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1

@@ -81,6 +81,7 @@ class StatesAhead:
         self._seed, self._share, self._count, self._device = experiment.config.train.seed, share, count, device
         batch = model.flow.replay * share.total * math.prod(experiment.data.shape)
         self._flights = max(1, min(FLIGHTS, ROOM // batch))
+        self._last = experiment.config.train.steps
         self._worker = ThreadPoolExecutor(1, "flights")
         self._rounds: dict[int, Future[_Round]] = {}
 
@@ -93,7 +94,7 @@ class StatesAhead:
         """The states of a training step, counted from 0."""
         number, slot = divmod(step, self.steps)
         for near in (number, number + 1):
-            if near not in self._rounds:
+            if near not in self._rounds and near * self.steps < self._last:
                 self._rounds[near] = self._worker.submit(self._fly, near)
         self._rounds = {near: future for near, future in self._rounds.items() if near >= number}
         x, v, t, labels, told = self._rounds[number].result()

@@ -12,8 +12,8 @@ from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.linear_force import LinearForce, column
 from hgfctl.engine.flows.motion import Motion
 
-EXACT = 1e-14
-"""Of a series, relative: coefficients below it are rounding."""
+EXACT = 1e-12
+"""Of a series, relative: coefficients below it do not count."""
 DEGREES = (32, 64, 128, 256, 512)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -43,9 +44,14 @@ class CoarseToFine(LinearForce):
     def algebra(self) -> Modes:
         return Modes(Cosines())
 
+    @cached_property
+    def _paces(self) -> Tensor:
+        """c_k: (1, *shape)."""
+        return (self.ratio ** (2 * Cosines.frequencies(self.shape) - 1)).unsqueeze(0)
+
     def _phase(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """phi_k, its derivative, and that one's logarithmic derivative: (1 or B, *shape)."""
-        c = (self.ratio ** (2 * Cosines.frequencies(self.shape) - 1)).to(t.device).unsqueeze(0)
+        c = self._paces.to(t.device)
         u = column(t, len(self.shape)) / self.duration
         way = 1 + (c - 1) * u
         quarter = math.pi / 2

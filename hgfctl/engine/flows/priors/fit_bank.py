@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.priors.fit import Fitted, usable
-from hgfctl.engine.flows.priors.mixture import MixturePrior
+from hgfctl.engine.flows.priors.fit import FEWEST, Fitted, usable
+from hgfctl.engine.flows.priors.mixture import MixturePrior, whitened
 from hgfctl.engine.flows.priors.spread import spread
 
 LADDER = 11
 """Bandwidths that are tried: Silverman's and down from it by factors of sqrt(2), to 1/32."""
+MOST = 2**22
+"""Coordinates of all stored points, at most: every checkpoint holds them."""
 JUDGES = 512
 """Points whose likelihood chooses, at most."""
 
@@ -40,11 +42,12 @@ class BankFit:
             raise ValueError(f"points must be 1 or more, not {self.points}")
 
     def __call__(self, ends: Tensor) -> Fitted:
-        x = usable(ends)[: self.points]
+        x = usable(ends)
+        x = x[: max(FEWEST, min(self.points, MOST // x[0].numel()))]
         mean = x.mean(0, keepdim=True)
         deviations = (x - mean).flatten(1)
         factor = spread(deviations)
-        h = self.bandwidth or likeliest(_whitened(factor, deviations))
+        h = self.bandwidth or likeliest(whitened(factor, deviations))
         means = (mean + (1 - h**2) ** 0.5 * (x - mean)).float()
         weights = torch.full((len(x),), 1 / len(x), dtype=torch.float64)
         return Fitted("bank", MixturePrior(weights, means, h * factor))
@@ -70,10 +73,3 @@ def likeliest(u: Tensor) -> float:
         return float(exponents.logsumexp(1).mean()) - dim * torch.tensor(h).log().item()
 
     return max((silverman(count, dim) * 2 ** (-step / 2) for step in range(LADDER)), key=likelihood)
-
-
-def _whitened(factor: Tensor, deviations: Tensor) -> Tensor:
-    """L^-1 applied to every row of (N, d)."""
-    if factor.ndim == 2:
-        return deviations / factor
-    return torch.linalg.solve_triangular(factor[0], deviations.T, upper=False).T

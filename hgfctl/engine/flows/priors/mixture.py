@@ -69,9 +69,7 @@ class MixturePrior:
     def standardised(self, x: Tensor) -> Tensor:
         """L^-1 (x - m): (B, *D) -> (B, d), standard normal where there is one component."""
         x = (x - self.means).flatten(1)
-        if self.factors.ndim == 2:
-            return x / self.factors
-        return _solved(self.factors[0], x)
+        return whitened(self.factors, x)
 
     def from_standard(self, u: Tensor) -> Tensor:
         """The inverse of `standardised`: (..., d), broadcast."""
@@ -110,7 +108,7 @@ class MixturePrior:
         else:
             log_volume = factors.diagonal(dim1=1, dim2=2).log().sum(1)
             if len(factors) == 1:
-                distances = torch.cdist(_solved(factors[0], x), _solved(factors[0], means)).square()
+                distances = torch.cdist(whitened(factors, x), whitened(factors, means)).square()
             else:
                 apart = (x.unsqueeze(1) - means).movedim(0, -1)
                 distances = torch.linalg.solve_triangular(factors, apart, upper=False).square().sum(1).T
@@ -122,6 +120,8 @@ class MixturePrior:
             raise ValueError(f"this prior is of items {self.shape}, not {shape}")
 
 
-def _solved(factor: Tensor, rows: Tensor) -> Tensor:
-    """L^-1 applied to every row of (N, d)."""
-    return torch.linalg.solve_triangular(factor, rows.T, upper=False).T
+def whitened(factor: Tensor, rows: Tensor) -> Tensor:
+    """L^-1 applied to every row of (N, d); L is (1, d, d), lower triangular, or (1, d), diagonal."""
+    if factor.ndim == 2:
+        return rows / factor
+    return torch.linalg.solve_triangular(factor[0], rows.T, upper=False).T

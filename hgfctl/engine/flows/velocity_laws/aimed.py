@@ -81,5 +81,5 @@ def aimed(
         s: standard deviation of the prior; the data's own when left out.
     """
     if not isinstance(force, LinearForce):
-        raise ValueError("only under a linear force is it known how to aim; gaussian and others go with any force")
+        raise ValueError("only under a linear force of hgfctl's own is it known how to aim; gaussian goes with any")
     return AimedVelocity(force, shape, duration, data_sd if s is None else s)
