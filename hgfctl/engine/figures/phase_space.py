@@ -144,7 +144,8 @@ def phase_space_figure(portraits: Sequence[Portrait]) -> Picture:
     columns = above.subfigures(1, len(portraits), squeeze=False)[0]
     for column, one in zip(columns, portraits, strict=True):
         _draw(column, one)
-    bar = below.add_axes((0.5 - 0.75 / len(portraits) ** 0.5 / 2, 0.62, 0.75 / len(portraits) ** 0.5, 0.25))
+    width, centre = (0.75 / len(portraits) ** 0.5, 0.5) if len(portraits) > 1 else (0.45, 0.36)  # beside the legend
+    bar = below.add_axes((centre - width / 2, 0.62, width, 0.25))
     bar.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=course_colours(), extent=(0, 1, 0, 1))
     bar.set(yticks=[], xticks=[0, 1])
     bar.set_xticklabels(["$t = 0$", "end"])

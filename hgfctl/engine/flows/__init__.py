@@ -1,8 +1,11 @@
 """Phase space (HSM24, section 3): x0 ~ data, v0 ~ velocity law, dx/dt = v, dv/dt = F(x, t) for 0 <= t <= T.
 
 `flow` says what a flow is; `linear` derives everything of the linear family from a(t) and b(t); `conversions` turns
-HVP, denoiser, noise and score into one another; `preconditioning` follows from second moments; `mixture_hvp` and
-`boxes_hvp` are exact predictors, the oracles of every test and figure.
+HVP, denoiser, noise and score into one another; `preconditioning` follows from second moments, in the flow's `basis`.
+`mixture_hvp`, `boxes_hvp` and `wrapped_hvp` are exact predictors, the oracles of every test and figure.
+
+`design` makes a flow of any force (`forces`), velocity law (`velocity_laws`) and prior (`priors`): a `LinearMotion`,
+whose coefficients act as `motion` says, or one that is `Simulated` by `flights`.
 """
 
 from typing import TYPE_CHECKING

@@ -54,18 +54,17 @@ def designed(
         field = _closed(chosen(force, supplied), supplied.shape)
     if lies_elsewhere(force):
         field = checked(field)  # also where it is linear: a checkpoint does not hold its motion
-    linear = isinstance(field, LinearForce)
     T = field.natural_duration if isinstance(field, LinearForce) and duration is None else supplied.duration
     law = _built(
         VELOCITY_LAWS,
-        velocity or ("aimed" if linear else "gaussian"),
+        velocity or ("aimed" if isinstance(field, LinearForce) else "gaussian"),
         data_sd=sd,
         shape=supplied.shape,
         duration=T,
         force=field,
     )
-    common: dict[str, Any] = {"sd": sd, "law": law, "duration": T, "shape": supplied.shape}
-    common["fit"] = _built(PRIORS, prior)
+    fit = _built(PRIORS, prior)
+    common: dict[str, Any] = {"sd": sd, "law": law, "duration": T, "shape": supplied.shape, "fit": fit}
     if isinstance(field, LinearForce):
         return LinearMotion(force_field=field, **common)
     method = integrator or ("rk4" if field.depends_on_velocity else "leapfrog")
