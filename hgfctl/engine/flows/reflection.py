@@ -1,18 +1,17 @@
 """Reflection HGF: free flight in a box with elastic walls turns data into the uniform law."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Moments, State, over, require_positive
-from hgfctl.engine.flows.priors.uniform import UniformPrior
+from hgfctl.engine.flows.box import Box
+from hgfctl.engine.flows.flow import Moments, State, over, require_positive
 from hgfctl.engine.flows.velocity_laws.gaussian import GaussianVelocity
 
 
 @dataclass(frozen=True)
-class Reflection(Flow):
+class Reflection(Box):
     """F = 0 inside [lo, hi]^d, elastic walls, v0 ~ N(0, I)  (HSM24, section 5).
 
     x_t = fold(x0 + t v0): no simulation. x_T tends to the uniform law of the box: the cosine mode k of its density
@@ -23,47 +22,19 @@ class Reflection(Flow):
         duration: T; 3/2 of the side when left out, where the slowest mode is down to 1.5e-5.
     """
 
-    lo: float = -1.0
-    hi: float = 1.0
     duration: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not -math.inf < self.lo < self.hi < math.inf:
-            raise ValueError(f"the box [{self.lo}, {self.hi}] is no box: lo and hi must be finite, lo below hi")
         require_positive("duration", self.T)
-
-    @property
-    def side(self) -> float:
-        return self.hi - self.lo
 
     @property
     def T(self) -> float:
         return 1.5 * self.side if self.duration is None else self.duration
 
     @property
-    def centre(self) -> float:
-        return (self.lo + self.hi) / 2
-
-    @property
-    def walls(self) -> tuple[float, float]:
-        return self.lo, self.hi
-
-    @property
-    def domain(self) -> str:
-        return f"the box [{self.lo:g}, {self.hi:g}]^d"
-
-    @property
     def velocity_law(self) -> GaussianVelocity:
         return GaussianVelocity(1.0)
-
-    @property
-    def prior(self) -> UniformPrior:
-        return UniformPrior(self.lo, self.hi)
-
-    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """Zero: the walls act by `fold`, not as a force."""
-        return torch.zeros_like(x)
 
     def fold(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Free flight y -> (position in the box, +1 or -1 for the sign of the velocity there), per coordinate."""
@@ -90,6 +61,3 @@ class Reflection(Flow):
 
     def confine(self, x: Tensor) -> Tensor:
         return self.fold(x)[0]
-
-    def outside(self, x: Tensor) -> Tensor:
-        return (x < self.lo) | (x > self.hi)

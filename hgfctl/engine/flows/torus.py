@@ -1,13 +1,12 @@
 """Free flight around a torus turns data into the uniform law."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Moments, State, over, require_positive
-from hgfctl.engine.flows.priors.uniform import UniformPrior
+from hgfctl.engine.flows.box import Box
+from hgfctl.engine.flows.flow import Moments, State, over, require_positive
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 
 
@@ -31,7 +30,7 @@ class UniformDisplacement(VelocityLaw):
 
 
 @dataclass(frozen=True)
-class Torus(Flow):
+class Torus(Box):
     """F = 0 in the periodic box [lo, hi)^d: x_t = wrap(x0 + t v0), v_t = v0, v0 uniform within half a period.
 
     x_T is uniform in the box, exactly and for every x0. Items may have any shape.
@@ -41,47 +40,19 @@ class Torus(Flow):
         duration: T.
     """
 
-    lo: float = -1.0
-    hi: float = 1.0
     duration: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not -math.inf < self.lo < self.hi < math.inf:
-            raise ValueError(f"the box [{self.lo}, {self.hi}] is no box: lo and hi must be finite, lo below hi")
         require_positive("duration", self.duration)
-
-    @property
-    def side(self) -> float:
-        return self.hi - self.lo
 
     @property
     def T(self) -> float:
         return self.duration
 
     @property
-    def centre(self) -> float:
-        return (self.lo + self.hi) / 2
-
-    @property
-    def walls(self) -> tuple[float, float]:
-        """The box; here they do not stop anything."""
-        return self.lo, self.hi
-
-    @property
-    def domain(self) -> str:
-        return f"the box [{self.lo:g}, {self.hi:g}]^d"
-
-    @property
     def velocity_law(self) -> UniformDisplacement:
         return UniformDisplacement(self.side, self.duration)
-
-    @property
-    def prior(self) -> UniformPrior:
-        return UniformPrior(self.lo, self.hi)
-
-    def force(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        return torch.zeros_like(x)
 
     def state(self, x0: Tensor, z: Tensor, t: Tensor) -> State:
         v0 = self.velocity_law(x0, z)
@@ -96,6 +67,3 @@ class Torus(Flow):
         """Modulo L, into [lo, hi) whatever the rounding."""
         wrapped = self.lo + torch.remainder(x - self.lo, self.side)
         return torch.where(wrapped < self.hi, wrapped, self.lo)
-
-    def outside(self, x: Tensor) -> Tensor:
-        return (x < self.lo) | (x > self.hi)
