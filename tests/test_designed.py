@@ -145,8 +145,8 @@ def test_known_flows_are_special_cases(force: str, duration: float, known: Flow)
         torch.testing.assert_close(found.expand(5, 3), expected.unsqueeze(1).expand(5, 3), rtol=1e-9, atol=1e-12)
 
 
-def test_a_magnetic_field_keeps_speed_and_a_gaussian_law_stays_exact() -> None:
-    """Free circles: |v| is kept. With a trap, x0 is forgotten nowhere, so the prior of a Gaussian v0 is fitted."""
+def test_a_magnetic_field_keeps_speed_and_forgets_nothing() -> None:
+    """Free circles: |v| is kept, and x0 remembered, so the prior of a Gaussian v0 is fitted."""
     flow = build((2,), {"name": "magnetic", "omega": 2}, velocity="gaussian", duration=1.0)
     x0, z = draws((2,), 50)
     speeds = [flow.state(x0, z, torch.tensor(t, dtype=torch.float64)).v.norm(dim=1) for t in (0.0, 0.4, 1.0)]
@@ -353,7 +353,7 @@ def test_parts_of_a_flow_are_set_like_components() -> None:
     assert flow.prior.log_prob(torch.zeros(1, 2, dtype=torch.float64)).isfinite()
 
 
-def test_patches_of_both_splits_share_no_pixel(inside: Callable[..., Any]) -> None:
+def test_no_patch_is_in_both_splits() -> None:
     from hgfctl.engine.data.patches import patches
 
     train, held_out = patches().all().x, patches("held-out").all().x
@@ -416,19 +416,14 @@ def test_a_linear_force_of_ones_own_is_simulated_and_sampled_without_its_code(
     assert inside("sample", run.stdout.strip(), "--num", "5", "--nfe", "5").returncode == 0
 
 
-def test_measuring_large_items_keeps_little_at_once() -> None:
-    """The same moments and ends, whichever way the items are cut."""
+def test_measuring_in_parts_is_measuring_the_whole() -> None:
     flow = simulated("-sin(x)", (3,), steps=16)
     x0 = 0.5 * draws((3,), 600)[0]
     whole = flow.measured(x0)
-    few = patch_at_once(flow, x0)
-    assert whole.table is not None
-    torch.testing.assert_close(few.table, whole.table, rtol=1e-12, atol=1e-12)
-
-
-def patch_at_once(flow: Simulated, x0: Tensor) -> Simulated:
-    from hgfctl.engine.flows import simulated as room
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(room, "AT_ONCE", 3 * 7)
-        return flow.measured(x0)
+        patched.setattr("hgfctl.engine.flows.simulated.AT_ONCE", 3 * 7)
+        parts = flow.measured(x0)
+    assert whole.table is not None
+    torch.testing.assert_close(parts.table, whole.table, rtol=1e-12, atol=1e-12)
+    for one, other in zip(whole.tensors().values(), parts.tensors().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -23,6 +23,7 @@ from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow, over
 from hgfctl.engine.flows.priors.rotations import RotationPrior
 from hgfctl.engine.flows.priors.sphere import SpherePrior
+from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.flows.rotations import (
     as_matrices,
     hat,
@@ -587,3 +588,14 @@ def test_points_on_a_sphere_and_rotations_get_maps(tmp_path: Path) -> None:
     assert shapes["map", 3] > 1.8
     assert 1.3 < shapes["map", 9] < 1.6
     assert shapes["plain", 3] == shapes["plain", 9] == 1
+
+
+def test_reflection_ends_uniformly_from_one_point() -> None:
+    """From a corner and from the middle, in three dimensions; at an eighth of T it does not."""
+    flow = Reflection()
+    z = torch.randn(1000, 3, generator=generator("walls"), dtype=torch.float64)
+    uniform = flow.prior.sample((1000, 3), generator("uniform"))
+    for place in (0.95, 0.0):
+        x0 = torch.full_like(z, place)
+        assert two_sample(flow.state(x0, z, torch.tensor(flow.T)).x, uniform).p > 1 / 500
+        assert two_sample(flow.state(x0, z, torch.tensor(flow.T / 8)).x, uniform).p == 1 / 500

@@ -71,7 +71,9 @@ def paper(
     ] = Path("runs"),
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Hardly trained, hardly measured: a page in seconds, to see what it is like."),
+        typer.Option(
+            "--quick", help="Hardly trained, hardly measured: a page in a minute or two, to see how it looks."
+        ),
     ] = False,
     device: training.Device = "auto",
     json: Annotated[bool, typer.Option("--json", help='Print {"files": [...]} and all that was measured.')] = False,

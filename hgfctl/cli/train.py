@@ -84,7 +84,8 @@ def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", j
     """A few real steps, on stand-in images where the data are missing, to say what the whole training will take; a
     teacher that is missing has a stand-in, too.
     """
-    from hgfctl.engine.assembly import data_of, experiment, stand_in, stand_in_teacher
+    from hgfctl.engine.assembly import data_of, experiment
+    from hgfctl.engine.stand_ins import stand_in, stand_in_teacher
     from hgfctl.engine.training.estimate import estimate
 
     train = config.train

@@ -12,7 +12,7 @@ from torch import nn
 from hgfctl import checkpoints
 from hgfctl.engine import precision
 from hgfctl.engine.data import AUGMENTATIONS, DATA
-from hgfctl.engine.data.dataset import DataSet, Items
+from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.domain import check_inside
 from hgfctl.engine.flows import FLOWS, flow_name, is_linear
@@ -28,7 +28,6 @@ from hgfctl.engine.models.guided import Guidance
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
 from hgfctl.engine.models.score import Field, Score
-from hgfctl.engine.randomness import generator
 from hgfctl.engine.sampling import sampler_of
 from hgfctl.engine.solvers import optimized
 from hgfctl.engine.solvers.optimized import OptimizedGrid
@@ -366,27 +365,6 @@ def data_of(config: Config) -> DataSet:
         raise RequestError(f"unknown data '{name}'; of a file it is data={{name: {kind}, path: {name}}}")
     data: DataSet = DATA.build(name, config.data.options)
     return data
-
-
-def stand_in(config: Config) -> DataSet | None:
-    """Noise in the shape of the data that a configuration names, where it says their shape; for dry runs."""
-    options = config.data.options
-    if config.data.name == "cifar10":
-        shape, classes = (3, 32, 32), 10 if options.get("labels", True) else 0
-    elif config.data.name == "folder" and "resolution" in options:
-        shape, classes = (options.get("channels") or 3, options["resolution"], options["resolution"]), 0
-    else:
-        return None
-    x = torch.randint(0, 256, (64, *shape), generator=generator("stand-in"), dtype=torch.uint8)
-    return Items(x, torch.arange(64) % classes if classes else None)
-
-
-def stand_in_teacher(config: Config, data: DataSet, device: torch.device) -> Trained:
-    """What a checkpoint would hold before any training; for dry runs."""
-    plain = config.model_copy(update={"loss": Component(name="hvp"), "init": None})
-    parts = experiment(plain, device, data)
-    model = parts.model.eval().requires_grad_(False)
-    return Trained(Path("a teacher"), parts.config, model, data.shape, data.classes, step=0, images=0)
 
 
 def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Module:

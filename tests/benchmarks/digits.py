@@ -16,12 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from sklearn.svm import SVC
 
 from hgfctl.engine.assembly import trained
-from hgfctl.engine.data.digits import digits, to_pixels
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
+from hgfctl.engine.metrics.digits_judge import DigitsJudge
 from hgfctl.engine.sampling import sampler_of
 from hgfctl.engine.solvers.sampling import Sampler
 from hgfctl.runs import checkpoint_file
@@ -37,7 +34,7 @@ def main() -> None:
     parser.add_argument("--grid", default="auto")
     arguments = parser.parse_args()
 
-    judge = Judge()
+    judge = DigitsJudge()
     print(f"real digits: label {judge.real_label:.3f}, frechet {judge.real_frechet:.1f}")
     print(f"{'run':28} {'nfe':>3} {'sampler, grid':24} {'label':14} {'frechet':14} {'of real':8}")
     for run in arguments.runs:
@@ -47,35 +44,19 @@ def main() -> None:
                 model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler, arguments.grid
             )
             method = f"{sampler.method}, {sampler.grid}"
-            print(f"{run.name:28} {sampler.nfe:3} {method:24} {judge(sampler, arguments.seeds, arguments.num)}")
+            print(f"{run.name:28} {sampler.nfe:3} {method:24} {judged(judge, sampler, arguments.seeds, arguments.num)}")
 
 
-class Judge:
-    """The classifier, and the statistics of the held-out digits."""
-
-    def __init__(self) -> None:
-        real, held_out = digits("train").all(), digits("held-out").all()
-        self.classifier = SVC(gamma=0.001).fit(pixels(real.x), real.labels)
-        self.target = statistics(pixels(held_out.x))
-        self.real_label = self.classifier.score(pixels(held_out.x), held_out.labels)
-        self.real_frechet = frechet_distance(statistics(pixels(real.x)), self.target)
-
-    def __call__(self, sampler: Sampler, firsts: Sequence[int], num: int) -> str:
-        """The columns label, frechet and of real: of sets of `num` digits, each from its first seed on."""
-        rows = []
-        for first in firsts:
-            seeds = torch.arange(first, first + num)
-            made = pixels(torch.cat([part.x for part in sampler.batches(seeds, 250)]))
-            label = self.classifier.score(made, sampler.labels(seeds))
-            rows.append((label, frechet_distance(statistics(made), self.target)))
-        label, frechet = torch.tensor(rows, dtype=torch.float64).T
-        ratio = float(frechet.mean()) / self.real_frechet
-        return f"{spread(label, 3):14} {spread(frechet):14} {ratio:.2f}"
-
-
-def pixels(x: torch.Tensor) -> torch.Tensor:
-    """(N, 64), from 0 to 16."""
-    return to_pixels(x).flatten(1).double()
+def judged(judge: DigitsJudge, sampler: Sampler, firsts: Sequence[int], num: int) -> str:
+    """The columns label, frechet and of real: of sets of `num` digits, each from its first seed on."""
+    rows = []
+    for first in firsts:
+        seeds = torch.arange(first, first + num)
+        made = torch.cat([part.x for part in sampler.batches(seeds, 250)])
+        rows.append((judge.label(made, sampler.labels(seeds)), judge.frechet(made)))
+    label, frechet = torch.tensor(rows, dtype=torch.float64).T
+    ratio = float(frechet.mean()) / judge.real_frechet
+    return f"{spread(label, 3):14} {spread(frechet):14} {ratio:.2f}"
 
 
 def spread(values: torch.Tensor, digits: int = 1) -> str:

@@ -13,9 +13,10 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from digits import Judge
+from digits import judged
 
 from hgfctl.engine.assembly import trained
+from hgfctl.engine.metrics.digits_judge import DigitsJudge
 from hgfctl.engine.sampling import guided_by, sampler_of
 from hgfctl.runs import checkpoint_file
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--grid", default="auto")
     arguments = parser.parse_args()
 
-    judge, cpu = Judge(), torch.device("cpu")
+    judge, cpu = DigitsJudge(), torch.device("cpu")
     print(f"real digits: label {judge.real_label:.3f}, frechet {judge.real_frechet:.1f}")
     print(f"{'nfe':>3} {'guide':20} {'interval':9} {'w':>4} {'sampler, grid':24} {'label':14} {'frechet':14} of real")
     model = trained(checkpoint_file(arguments.run), cpu)
@@ -53,7 +54,7 @@ def main() -> None:
             ends = "{:g},{:g}".format(*guidance.interval) if guidance and guidance.interval else ""
             cells = f"{sampler.nfe:3} {name[-20:]:20} {ends:9} {guidance.weight if guidance else 1:4g}"
             method = f"{sampler.method}, {sampler.grid}"
-            print(f"{cells} {method:24} {judge(sampler, arguments.seeds, arguments.num)}", flush=True)
+            print(f"{cells} {method:24} {judged(judge, sampler, arguments.seeds, arguments.num)}", flush=True)
 
 
 def _interval(text: str) -> tuple[float, float]:

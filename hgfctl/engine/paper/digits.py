@@ -1,13 +1,10 @@
 """Generated digits, judged by a classifier that knows only real ones."""
 
 import torch
-from torch import Tensor
 
 from hgfctl.engine.assembly import Trained
-from hgfctl.engine.data.digits import digits, to_pixels
 from hgfctl.engine.figures.samples import samples_figure
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
+from hgfctl.engine.metrics.digits_judge import DigitsJudge
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
 
 SHOWN = 80
@@ -20,17 +17,13 @@ def digits_exhibit(model: Trained, nfe: int, num: int, seconds: float) -> Exhibi
     num: digits to judge it by.
     seconds: of its training.
     """
-    from sklearn.svm import SVC
-
     sampler = model.sampler(nfe)
     seeds = torch.arange(num)
     x, labels = torch.cat([part.x for part in sampler.batches(seeds, 250)]), sampler.labels(seeds)
     assert labels is not None
-    real, held_out = digits("train").all(), digits("held-out").all()
-    judge = SVC(gamma=0.001).fit(_pixels(real.x), real.labels)
-    right, best = judge.score(_pixels(x), labels), judge.score(_pixels(held_out.x), held_out.labels)
-    target = statistics(_pixels(held_out.x))
-    distance, floor = (frechet_distance(statistics(_pixels(some)), target) for some in (x, real.x))
+    judge = DigitsJudge()
+    right, best = judge.label(x, labels), judge.real_label
+    distance, floor = judge.frechet(x), judge.real_frechet
     caption = (
         "Digits drawn by an oscillation flow that was trained on scikit-learn's 8 × 8 scans, a class a column: the "
         "first ones, not chosen.",
@@ -40,7 +33,7 @@ def digits_exhibit(model: Trained, nfe: int, num: int, seconds: float) -> Exhibi
     measured = [
         (f"labels as asked, of {num:,} digits (of real held-out scans)", f"{right:.3f} ({best:.3f})"),
         (
-            f"Frechet distance of {num:,} digits to the held-out scans (of the {len(real.x):,} training scans)",
+            f"Frechet distance of {num:,} digits to the held-out scans (of the {judge.real_count:,} training scans)",
             f"{distance:.1f} ({floor:.1f})",
         ),
         ("network evaluations a digit (NFE); sampler", f"{sampler.nfe}; {sampler.method} on {sampler.grid}"),
@@ -53,8 +46,3 @@ def digits_exhibit(model: Trained, nfe: int, num: int, seconds: float) -> Exhibi
         Said("Generated digits", caption, measured, [Plate("digits.png", alt)], facts),
         [samples_figure(x[:SHOWN], labels[:SHOWN])],
     )
-
-
-def _pixels(x: Tensor) -> Tensor:
-    """(N, 64), from 0 to 16."""
-    return to_pixels(x).flatten(1).double()
