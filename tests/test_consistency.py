@@ -9,33 +9,34 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hgfctl import checkpoints
-from hgfctl.engine.assembly import experiment, trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.mixture import GaussianMixture
+from hgfctl.engine.experiment import experiment
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.losses.consistency import Consistency, tangent
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import States
 from hgfctl.engine.losses.times import LogNormalTimes
-from hgfctl.engine.models.dit import DiT
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.mlp import MLP
-from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.models.networks.dit import DiT
+from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.models.networks.unet import UNet
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling import sampler_of
+from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.consistency import ConsistencySampler
 from hgfctl.engine.solvers import GRIDS
-from hgfctl.engine.solvers.consistency import ConsistencySampler
 from hgfctl.engine.solvers.dpm_solver import DDIM
 from hgfctl.engine.training.session import Session
 from hgfctl.engine.training.trainer import Trainer
 from hgfctl.errors import RequestError
 from hgfctl.presets import Config, load
-from hgfctl.runs import Run
+from hgfctl.storage import tensor_files
+from hgfctl.storage.runs import Run
 from tests.conftest import Run as Command
 
 CPU = torch.device("cpu")
@@ -350,11 +351,11 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_consistency_model_has_no_flow_to_follow(tmp_path: Path, teacher: Path) -> None:
     """Its velocity is not that of the law it samples: so nothing integrates it, nor learns from it."""
-    start = trained(teacher, CPU)
+    start = read_checkpoint(teacher, CPU)
     parts = experiment(load("digits-oscillation-consistency", TINY), CPU, init=start)
     about = {"kind": "hvp", "config": parts.config.model_dump(mode="json"), "shape": [1, 8, 8], "classes": 10}
-    checkpoints.save(tmp_path / "x.safetensors", parts.model.network.state_dict(), {**about, "step": 1, "images": 1})
-    student = trained(tmp_path / "x.safetensors", CPU)
+    tensor_files.save(tmp_path / "x.safetensors", parts.model.network.state_dict(), {**about, "step": 1, "images": 1})
+    student = read_checkpoint(tmp_path / "x.safetensors", CPU)
     assert student.sampler(2).method == "consistency"
     with pytest.raises(RequestError, match="is a consistency model"):
         _ = student.hvp
@@ -369,7 +370,7 @@ def student(*settings: str) -> Config:
 
 
 def test_a_student_starts_as_its_teacher(teacher: Path) -> None:
-    init = trained(teacher, CPU)
+    init = read_checkpoint(teacher, CPU)
     parts = experiment(student(), CPU, init=init)
     assert parts.config.flow is not None
     assert init.config.flow is not None
@@ -403,10 +404,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     tiny = TINY if preset.startswith("digits") else []
     config = load(preset, [*tiny, *settings])
     if said is None:
-        experiment(config, CPU, init=trained(teacher, CPU))
+        experiment(config, CPU, init=read_checkpoint(teacher, CPU))
         return
     with pytest.raises(RequestError, match="does not fit") as refusal:
-        experiment(config, CPU, init=trained(teacher, CPU))
+        experiment(config, CPU, init=read_checkpoint(teacher, CPU))
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -428,10 +429,12 @@ def test_resuming_is_exact_and_needs_the_run_alone(hgfctl: Command, teacher: Pat
     run = Path(hgfctl(*common, "--init", str(init), "--set", "train.images=32").stdout.strip())
     init.unlink()
     assert hgfctl(*common, "--init", str(init), "--resume", "auto").stdout.strip() == str(run)
-    trainer = Trainer(experiment(student("loss.warm_up=80", "network.dropout=0.1"), CPU, init=trained(teacher, CPU)))
+    trainer = Trainer(
+        experiment(student("loss.warm_up=80", "network.dropout=0.1"), CPU, init=read_checkpoint(teacher, CPU))
+    )
     for _ in range(6):
         trainer.advance()
-    resumed = trained(tmp_path / run / "checkpoints" / "step-00000006.safetensors", CPU)
+    resumed = read_checkpoint(tmp_path / run / "checkpoints" / "step-00000006.safetensors", CPU)
     for name, p in trainer.ema.network.named_parameters():
         assert torch.equal(p, resumed.model.network.get_parameter(name))
     assert resumed.config.init is not None

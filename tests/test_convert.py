@@ -14,23 +14,23 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from hgfctl.cli.app import app
-from hgfctl.engine.assembly import trained, under_flow
+from hgfctl.engine.checkpoint import read_checkpoint, with_flow
 from hgfctl.engine.conversion.convert import convert
 from hgfctl.engine.data.mixture import gmm_mixture
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.models.adm import ADM
 from hgfctl.engine.models.clocks import CosineSteps, VarianceExploding, VariancePreserving
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.magnitude_layers import UnitFourier, UnitWeights, blend, join, to_unit, unit_silu
-from hgfctl.engine.models.magnitude_unet import MagnitudeUNet
+from hgfctl.engine.models.networks.adm import ADM
+from hgfctl.engine.models.networks.magnitude_layers import UnitFourier, UnitWeights, blend, join, to_unit, unit_silu
+from hgfctl.engine.models.networks.magnitude_unet import MagnitudeUNet
+from hgfctl.engine.models.networks.unet import UNet
 from hgfctl.engine.models.noise_predictor import NoisePredictor
-from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 from hgfctl.errors import RequestError
 from tests.snapshots import RAN, edm2_snapshot, module, network, snapshot, write
@@ -142,7 +142,7 @@ def test_a_converted_network_denoises_as_its_paper_says_under_every_flow(case: s
     published = PUBLISHED[case]
     raw = published.raw()
     made = convert(published.write(tmp_path / "x.pkl", raw), tmp_path / "x.safetensors")
-    model = trained(tmp_path / "x.safetensors", torch.device("cpu"))
+    model = read_checkpoint(tmp_path / "x.safetensors", torch.device("cpu"))
     assert isinstance(model.model, HVP)
     assert (model.shape, model.classes, made.network.architecture) == (SHAPE, published.classes, published.architecture)
     assert (
@@ -189,7 +189,7 @@ def test_a_network_of_edm2_denoises_as_edm_says_from_its_float16_file(classes: i
     content = module("UNet", tensors, _init_args=(), _init_kwargs=made_with)
     made = convert(write(tmp_path / "x.pkl", edm2_snapshot(content)), tmp_path / "x.safetensors")
     assert (made.network.architecture, made.config.data.options["path"]) == ("edm2", "img64.zip")
-    model = trained(tmp_path / "x.safetensors", torch.device("cpu"))
+    model = read_checkpoint(tmp_path / "x.safetensors", torch.device("cpu"))
     hvp = model.model.double()
     assert isinstance(hvp, HVP)
     raw.double()
@@ -213,7 +213,9 @@ def test_gains_of_edm2_are_rounded_as_its_program_rounds_them(tmp_path: Path) ->
     made_with = {"img_resolution": 4, "img_channels": 1, "model_channels": 4, "channel_mult": [1], "num_blocks": 0}
     content = module("UNet", tensors, _init_args=(), _init_kwargs=made_with)
     convert(write(tmp_path / "x.pkl", edm2_snapshot(content)), tmp_path / "x.safetensors")
-    gain = float(trained(tmp_path / "x.safetensors", torch.device("cpu")).model.state_dict()["network.out_gain"])
+    gain = float(
+        read_checkpoint(tmp_path / "x.safetensors", torch.device("cpu")).model.state_dict()["network.out_gain"]
+    )
     assert gain == pytest.approx(-6 * float(np.float16(np.float16(0.3) / np.float16(6))), rel=1e-7)
     assert gain != pytest.approx(-float(np.float16(0.3)), rel=1e-5)
 
@@ -322,14 +324,14 @@ def test_noise_predictors_are_of_linear_flows_and_known_clocks() -> None:
 def test_flows_that_cannot_be_exchanged_are_refused(tmp_path: Path) -> None:
     path = PUBLISHED["uncond"].write(tmp_path / "network-snapshot-001234.pkl", PUBLISHED["uncond"].raw())
     convert(path, tmp_path / "x.safetensors")
-    model = trained(tmp_path / "x.safetensors", torch.device("cpu"))
+    model = read_checkpoint(tmp_path / "x.safetensors", torch.device("cpu"))
     assert model.images == 1_234_000
-    assert under_flow(model, None) is model
-    assert under_flow(model, "diffusion") is model
+    assert with_flow(model, None) is model
+    assert with_flow(model, "diffusion") is model
     with pytest.raises(RequestError, match="unknown flow 'oscilation' to sample by; did you mean 'oscillation'"):
-        under_flow(model, "oscilation")
+        with_flow(model, "oscilation")
     with pytest.raises(RequestError, match="unknown flow 'reflection'"):
-        under_flow(model, "reflection")
+        with_flow(model, "reflection")
 
 
 def test_a_snapshot_becomes_samples_and_a_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

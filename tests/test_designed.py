@@ -15,12 +15,12 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from hgfctl import presets
-from hgfctl.engine.assembly import experiment, flow_of
 from hgfctl.engine.data.mixture import ring
+from hgfctl.engine.experiment import experiment, flow_of
 from hgfctl.engine.flows.basis import Cosines, Pairs
 from hgfctl.engine.flows.design import designed
 from hgfctl.engine.flows.designed import Designed
-from hgfctl.engine.flows.flow import Flow, State
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.forces.choose import Supplied
 from hgfctl.engine.flows.forces.linear_force import oscillator
@@ -30,6 +30,7 @@ from hgfctl.engine.flows.preconditioning import precondition
 from hgfctl.engine.flows.simulated import Simulated
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.states_ahead import StatesAhead, needs_flights
 from hgfctl.engine.training.trainer import Trainer

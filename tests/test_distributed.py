@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hgfctl import checkpoints
+from hgfctl.storage import tensor_files
 from tests.conftest import Run
 
 SMOKE = [
@@ -35,7 +35,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def weights(run: str, root: Path, step: int = 6) -> dict[str, torch.Tensor]:
-    return checkpoints.load(root / run / "checkpoints" / f"step-{step:08d}.safetensors")[0]
+    return tensor_files.load(root / run / "checkpoints" / f"step-{step:08d}.safetensors")[0]
 
 
 def apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hgfctl import checkpoints
 from hgfctl.engine.data.dataset import Items
 from hgfctl.engine.data.digits import digits as digits_data
 from hgfctl.engine.evaluation import feature_pass
@@ -28,11 +27,12 @@ from hgfctl.engine.evaluation.unfinished import pass_file, read_comparison, writ
 from hgfctl.engine.features.features import Features, FeaturesId
 from hgfctl.engine.features.pixels import Pixels
 from hgfctl.engine.features.random_network import RandomNetwork
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import alone
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import statistics
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage import tensor_files
 from tests.conftest import Run
 from tests.stand_ins import write_inception
 from tests.test_cli import TINY_DIGITS, TINY_RING
@@ -430,8 +430,8 @@ def test_a_damaged_cache_is_made_again(inside: Run, tmp_path: Path) -> None:
 
 def test_a_diverged_model_is_named(inside: Run, digits: str, tmp_path: Path) -> None:
     file = max((Path(digits) / "checkpoints").iterdir())
-    tensors, description = checkpoints.load(file)
-    checkpoints.save(tmp_path / "nan.safetensors", {k: v * torch.nan for k, v in tensors.items()}, description)
+    tensors, description = tensor_files.load(file)
+    tensor_files.save(tmp_path / "nan.safetensors", {k: v * torch.nan for k, v in tensors.items()}, description)
     done = inside("eval-fid", "nan.safetensors", "--features", "pixels", "--num", "50", "--nfe", "1", status=1)
     assert "the sample of seed 0 holds NaN" in done.stderr
 

@@ -10,17 +10,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hgfctl.cache import cache_folder
 from hgfctl.engine.data.digits import digits
 from hgfctl.engine.evaluation.image_sets import as_bytes
 from hgfctl.engine.features.features import FeaturesId, resized
 from hgfctl.engine.features.inception import WEIGHTS, Inception
 from hgfctl.engine.features.pixels import Pixels
 from hgfctl.engine.features.random_network import RandomNetwork
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import statistics
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage.cache import cache_folder
 from tests.stand_ins import write_inception
 
 CPU = torch.device("cpu")

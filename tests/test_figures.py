@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from hgfctl.engine.figures.run import run_figure
-from hgfctl.engine.figures.samples import GAP, GAP_GREY, images_grid, samples_figure, to_bytes
+from hgfctl.engine.figures.samples import GAP, GAP_GREY, images_grid, samples_figure
 from hgfctl.engine.figures.trajectories import Course, animation, panels
+from hgfctl.storage.sample_files import to_bytes
 
 
 def drawn(picture, path: Path) -> np.ndarray:

@@ -12,15 +12,15 @@ from torch import Tensor
 from hgfctl.engine.data.checkerboard import Checkerboard
 from hgfctl.engine.data.mixture import GaussianMixture, gmm64_mixture, ring_mixture
 from hgfctl.engine.flows import conversions as convert
-from hgfctl.engine.flows.boxes_hvp import BoxesHVP
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.preconditioning import precondition
 from hgfctl.engine.flows.reflection import Reflection
+from hgfctl.engine.oracles.boxes import BoxesHVP
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 
 LINEAR = {

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hgfctl.engine.assembly import data_of, experiment, flow_of, trained
+from hgfctl.engine.checkpoint import read_checkpoint
+from hgfctl.engine.experiment import experiment, flow_of
 from hgfctl.engine.expressions import FUNCTIONS, ExpressionError, parse
 from hgfctl.engine.figures.force import verdict
 from hgfctl.engine.flows.diffusion import Diffusion
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.flows.forces import FORCES
 from hgfctl.engine.flows.forces.affine import Affine, affine
 from hgfctl.engine.flows.forces.checked import checked
@@ -33,12 +33,14 @@ from hgfctl.engine.integrators import INTEGRATORS, runge_kutta
 from hgfctl.engine.metrics.force_derivatives import EXACT, PROBES, derivatives
 from hgfctl.engine.metrics.force_flights import lyapunov, potential_of
 from hgfctl.engine.metrics.force_report import MOMENTS, ForceReport, force_report
+from hgfctl.engine.parts import data_of
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.session import Session
 from hgfctl.engine.training.trainer import Trainer
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.presets import load
-from hgfctl.runs import Run as RunFolder
+from hgfctl.storage.runs import Run as RunFolder
 from tests.conftest import Run
 
 NOW = torch.tensor(0.3, dtype=torch.float64)
@@ -680,7 +682,7 @@ def test_a_trained_score_is_a_force(inside: Run, tmp_path: Path) -> None:
     told = (word for setting in settings for word in ("--set", setting))
     facts = json.loads(inside("visualize", "force", "ring-oscillation", *told, "--num", "100", "--json").stdout)
     assert facts["curl"] > 0  # of a free field, trained for two steps
-    field = trained(run.checkpoints()[-1], torch.device("cpu")).score()
+    field = read_checkpoint(run.checkpoints()[-1], torch.device("cpu")).score()
     config = load("ring-oscillation", settings)
     x = points(5, 2)
     assert torch.allclose(flow_of(config, data_of(config)).force(x, x, NOW), field(x, None))

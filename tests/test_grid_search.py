@@ -10,22 +10,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hgfctl import checkpoints
 from hgfctl.engine.data.mixture import gmm64_mixture, ring_mixture
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers import SOLVERS, optimized
-from hgfctl.engine.solvers.best import IMAGE, TABLE, VECTOR, best
-from hgfctl.engine.solvers.grid_search import Progress, search
+from hgfctl.engine.sampling import optimized_grids
+from hgfctl.engine.sampling.best import IMAGE, TABLE, VECTOR, best
+from hgfctl.engine.sampling.grid_search import Progress, search
+from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.sampler import FlowSampler
+from hgfctl.engine.solvers import SOLVERS
 from hgfctl.engine.solvers.grids import named
-from hgfctl.engine.solvers.optimized import OptimizedGrid
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage import tensor_files
 from tests.conftest import Run
 
 
@@ -74,7 +75,7 @@ def test_solvers_without_a_grid_of_their_own_are_not_searched() -> None:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "step-00000001.safetensors"
-    checkpoints.save(path, {"w": torch.ones(3)}, {"kind": "test"})
+    tensor_files.save(path, {"w": torch.ones(3)}, {"kind": "test"})
     return path
 
 
@@ -85,21 +86,21 @@ def _grid(flow: Flow, error: float = 0.1, sampler: str = "ab4", nfe: int = 8) ->
 
 def test_grids_are_kept_by_flow_solver_and_budget(checkpoint: Path) -> None:
     flow, other = Oscillation(), Diffusion()
-    assert optimized.read(checkpoint, flow) == []
+    assert optimized_grids.read(checkpoint, flow) == []
     kept = [_grid(flow), _grid(flow, nfe=9), _grid(flow, sampler="ab2"), _grid(other)]
     for grid in kept:
-        assert optimized.add(checkpoint, grid) == optimized.sidecar(checkpoint)
-    assert optimized.read(checkpoint, flow) == kept[:3]
-    assert optimized.read(checkpoint, other) == kept[3:]
-    optimized.add(checkpoint, _grid(flow, error=0.05))
-    assert optimized.read(checkpoint, flow) == [kept[1], kept[2], _grid(flow, error=0.05)]
+        assert optimized_grids.add(checkpoint, grid) == optimized_grids.sidecar(checkpoint)
+    assert optimized_grids.read(checkpoint, flow) == kept[:3]
+    assert optimized_grids.read(checkpoint, other) == kept[3:]
+    optimized_grids.add(checkpoint, _grid(flow, error=0.05))
+    assert optimized_grids.read(checkpoint, flow) == [kept[1], kept[2], _grid(flow, error=0.05)]
 
 
 def test_a_second_search_that_finds_nothing_better_leaves_the_first_grid(checkpoint: Path) -> None:
     first = _grid(Oscillation(), error=0.05)
-    optimized.add(checkpoint, first)
-    optimized.add(checkpoint, replace(first, error=0.06, times=(Oscillation().T, 0.2, 0.0)))
-    assert optimized.read(checkpoint, Oscillation()) == [first]
+    optimized_grids.add(checkpoint, first)
+    optimized_grids.add(checkpoint, replace(first, error=0.06, times=(Oscillation().T, 0.2, 0.0)))
+    assert optimized_grids.read(checkpoint, Oscillation()) == [first]
 
 
 @pytest.mark.parametrize("grid", ["sigmoid:1000", "rho:0.001", "power:1000"])
@@ -109,9 +110,9 @@ def test_numbers_that_leave_no_distinct_times_are_refused(grid: str) -> None:
 
 
 def test_grids_of_other_weights_are_not_taken(checkpoint: Path) -> None:
-    optimized.add(checkpoint, _grid(Oscillation()))
-    checkpoints.save(checkpoint, {"w": torch.zeros(3)}, {"kind": "test"})
-    assert optimized.read(checkpoint, Oscillation()) == []
+    optimized_grids.add(checkpoint, _grid(Oscillation()))
+    tensor_files.save(checkpoint, {"w": torch.zeros(3)}, {"kind": "test"})
+    assert optimized_grids.read(checkpoint, Oscillation()) == []
 
 
 @pytest.mark.parametrize(
@@ -129,12 +130,12 @@ def test_grids_of_other_weights_are_not_taken(checkpoint: Path) -> None:
     ],
 )
 def test_damaged_sidecars_are_refused(checkpoint: Path, change: dict[str, object]) -> None:
-    path = optimized.add(checkpoint, _grid(Oscillation()))
+    path = optimized_grids.add(checkpoint, _grid(Oscillation()))
     content = json.loads(path.read_text())
     content["grids"][0] |= change
     path.write_text(json.dumps(content))
     with pytest.raises(HgfctlError, match="is damaged; remove it"):
-        optimized.read(checkpoint, Oscillation())
+        optimized_grids.read(checkpoint, Oscillation())
 
 
 def test_auto_takes_an_optimised_grid_where_it_measured_better() -> None:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hgfctl import checkpoints
-from hgfctl.engine.assembly import fresh_network, trained, with_defaults
+from hgfctl.engine.checkpoint import guided_by, read_checkpoint
+from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.data.mixture import GaussianMixture, isotropic
 from hgfctl.engine.evaluation.evaluate import Making, image_set
 from hgfctl.engine.flows.conversions import score_from_hvp
@@ -24,25 +24,27 @@ from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.times import LogNormalTimes
-from hgfctl.engine.models.dit import DiT
 from hgfctl.engine.models.guided import Guidance, Guided, seen_in
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.mlp import MLP
+from hgfctl.engine.models.networks.dit import DiT
+from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.models.networks.unet import UNet
 from hgfctl.engine.models.noised_score import NoisedScore
 from hgfctl.engine.models.score import Score
-from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.oracles.mixture import MixtureHVP
+from hgfctl.engine.parts import fresh_network
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling import guided_by, sampler_of
+from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.solvers import GRIDS, SOLVERS
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.errors import RequestError
 from hgfctl.presets import SampleSection, load
+from hgfctl.storage import tensor_files
 
 LINEAR: dict[str, LinearFlow] = {
     "diffusion": Diffusion(),
@@ -405,7 +407,7 @@ def checkpoint(path: Path, *settings: str, preset: str = "digits-oscillation", s
         for p in network.parameters():
             p.add_(0.05 * torch.randn_like(p))
     facts = {"kind": "hvp", "config": config.model_dump(mode="json"), "shape": shape, "classes": classes}
-    checkpoints.save(path, network.state_dict(), {**facts, "step": 1, "images": 64})
+    tensor_files.save(path, network.state_dict(), {**facts, "step": 1, "images": 64})
     return path
 
 
@@ -515,7 +517,7 @@ def test_unfit_guidance_is_refused_by_name(
 
 def test_guides_of_other_classes_are_refused_and_of_none_taken(models: dict[str, str]) -> None:
     """A guide without classes is the unconditional model of classifier-free guidance, trained apart."""
-    model, guide = (trained(Path(models[name]), torch.device("cpu")) for name in ("guidable", "weak"))
+    model, guide = (read_checkpoint(Path(models[name]), torch.device("cpu")) for name in ("guidable", "weak"))
     with pytest.raises(RequestError, match=r"weak\.safetensors: it has 7 classes, and .* 10"):
         guided_by(model, 2.0, replace(guide, classes=7))
     with pytest.raises(RequestError, match=r"weak\.safetensors: it has 10 classes, and .* none"):
@@ -562,8 +564,8 @@ def test_evaluation_and_pictures_take_the_same_options(run: Run, models: dict[st
 
 def test_what_is_kept_of_a_pass_depends_on_guidance(models: dict[str, str]) -> None:
     """An evaluation that was stopped goes on as what it was."""
-    model = trained(Path(models["guidable"]), torch.device("cpu"))
-    guides = [None, trained(Path(models["weak"]), torch.device("cpu")), model]
+    model = read_checkpoint(Path(models["guidable"]), torch.device("cpu"))
+    guides = [None, read_checkpoint(Path(models["weak"]), torch.device("cpu")), model]
     asked = [None, *(guided_by(model, w, g, i) for w in (2.0, 3.0) for g in guides for i in (None, (0.1, 1.0)))]
     keys = {image_set(model, "", Making(sampler="ddim", grid="sigmoid", guidance=one), 6).key for one in asked}
     assert len(keys) == len(asked)

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from hgfctl.arrays_pickle import ARRAY_CALLS
 from hgfctl.engine.conversion.convert import convert
 from hgfctl.engine.conversion.snapshot import CALLS
-from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.models.networks.unet import UNet
 from hgfctl.errors import RequestError
-from hgfctl.inert_pickle import Unreadable, load
+from hgfctl.storage.arrays_pickle import ARRAY_CALLS
+from hgfctl.storage.inert_pickle import Unreadable, load
 from tests.snapshots import RAN, Persistent, dumps, module, network, snapshot
 
 SHAPE = (1, 4, 4)
@@ -251,7 +251,7 @@ def test_every_prefix_and_every_flipped_byte_of_a_file_is_harmless(
 
 
 def test_a_program_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hgfctl.inert_pickle.MOST_INSTRUCTIONS", 1000)
+    monkeypatch.setattr("hgfctl.storage.inert_pickle.MOST_INSTRUCTIONS", 1000)
     (tmp_path / "x.pkl").write_bytes(b"]" * 2000 + b".")
     with pytest.raises(RequestError, match="more than 1,000 instructions"):
         convert(tmp_path / "x.pkl", tmp_path / "x.safetensors")

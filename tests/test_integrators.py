@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.integrators import INTEGRATORS
 from hgfctl.engine.integrators.integrator import Force, Integrator
 from hgfctl.engine.integrators.runge_kutta import EULER, HEUN, RK4, Tableau, step
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
 
 ORDERS = {"leapfrog": 2, "euler": 1, "rk4": 4, "yoshida": 4}

@@ -16,21 +16,22 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hgfctl import checkpoints, presets
-from hgfctl.engine.assembly import experiment
+from hgfctl import presets
 from hgfctl.engine.data.digits import digits
 from hgfctl.engine.data.masks import mask
 from hgfctl.engine.data.mixture import GaussianMixture, gmm_mixture
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
+from hgfctl.engine.experiment import experiment
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.priors import GaussianPrior, UniformPrior
 from hgfctl.engine.flows.reflection import Reflection
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers import GRIDS, SOLVERS
-from hgfctl.engine.solvers.inpainting import inpainted
-from hgfctl.engine.solvers.interpolation import interpolated
 from hgfctl.engine.solvers.running_sum import RunningSum
+from hgfctl.engine.transport.inpainting import inpainted
+from hgfctl.engine.transport.interpolation import interpolated
 from hgfctl.errors import RequestError
+from hgfctl.storage import tensor_files
 from tests.conftest import Run
 
 
@@ -60,7 +61,7 @@ def saved(path: Path, preset: str, *settings: str, output: float = 0.0) -> float
     nn.init.normal_(last.weight, std=output) if output else nn.init.zeros_(last.weight)
     about = {"kind": "hvp", "config": parts.config.model_dump(mode="json"), "shape": list(parts.data.shape)}
     description = {**about, "classes": parts.data.classes, "step": 1, "images": 1}
-    checkpoints.save(path, network.state_dict(), description)
+    tensor_files.save(path, network.state_dict(), description)
     return parts.model.flow.sd
 
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from hgfctl import checkpoints
 from hgfctl.engine.data.mixture import gmm64_mixture
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.priors import PRIORS
@@ -33,10 +32,11 @@ from hgfctl.engine.flows.velocity_laws.student_t import StudentVelocity, student
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import draw_states
 from hgfctl.engine.losses.times import UniformTimes
-from hgfctl.engine.metrics.two_sample import two_sample
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.interpolation import interpolated
+from hgfctl.engine.statistics.two_sample import two_sample
+from hgfctl.engine.transport.interpolation import interpolated
 from hgfctl.errors import RequestError
+from hgfctl.storage import tensor_files
 
 COVARIANCE = [[1.0, 0.3, 0.0], [0.3, 0.5, -0.2], [0.0, -0.2, 0.8]]
 SPREADS = [
@@ -341,8 +341,8 @@ def test_fits_have_mean_and_covariance_of_the_end_points(fitted: Fitted) -> None
 def test_priors_survive_a_checkpoint(fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And are sampled without scikit-learn."""
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    checkpoints.save(tmp_path / "prior.safetensors", fitted.prior.tensors(), {})
-    tensors, _ = checkpoints.load(tmp_path / "prior.safetensors")
+    tensor_files.save(tmp_path / "prior.safetensors", fitted.prior.tensors(), {})
+    tensors, _ = tensor_files.load(tmp_path / "prior.safetensors")
     again, x = MixturePrior.from_tensors(tensors), normal(5, 2)
     assert torch.equal(again.log_prob(x), fitted.prior.log_prob(x))
     assert torch.equal(again.sample((7, 2), generator(3)), fitted.prior.sample((7, 2), generator(3)))

@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from hgfctl.engine.data.checkerboard import Checkerboard
 from hgfctl.engine.data.mixture import GaussianMixture, gmm_mixture, ring_mixture, spectral_mixture
 from hgfctl.engine.evaluation.dequantisation import REACH, dequantised
-from hgfctl.engine.flows.boxes_hvp import BoxesHVP
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.integrators.dormand_prince import ERROR, A, C, solve
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.models.networks.unet import UNet
+from hgfctl.engine.oracles.boxes import BoxesHVP
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.divergence import ExactTrace, Hutchinson, rademacher
-from hgfctl.engine.solvers.likelihood import LogLikelihood, log_likelihood
-from hgfctl.engine.solvers.transport import Adaptive, Method, budgeted, carried, velocity_of
+from hgfctl.engine.transport.divergence import ExactTrace, Hutchinson, rademacher
+from hgfctl.engine.transport.likelihood import LogLikelihood, log_likelihood
+from hgfctl.engine.transport.transport import Adaptive, Method, budgeted, carried, velocity_of
 from hgfctl.errors import HgfctlError, RequestError
 
 FLOWS: dict[str, LinearFlow] = {"diffusion": Diffusion(), "flow-matching": FlowMatching(), "oscillation": Oscillation()}

@@ -12,19 +12,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from hgfctl.engine.compatibility import check_inside
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import Items
 from hgfctl.engine.data.so3_mixture import RotationMixture, so3_mixture
 from hgfctl.engine.data.sphere_checkerboard import SphereCheckerboard
 from hgfctl.engine.data.torus_mixture import WrappedMixture, lattice
-from hgfctl.engine.domain import check_inside
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.flows import FLOWS
-from hgfctl.engine.flows.flow import Flow, over
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.priors.rotations import RotationPrior
 from hgfctl.engine.flows.priors.sphere import SpherePrior
 from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.flows.rotations import (
+from hgfctl.engine.flows.so3 import SO3
+from hgfctl.engine.flows.sphere import Sphere
+from hgfctl.engine.flows.torus import Torus
+from hgfctl.engine.geometry.rotations import (
     as_matrices,
     hat,
     matrix,
@@ -33,20 +36,18 @@ from hgfctl.engine.flows.rotations import (
     rotation,
     rotation_vector,
 )
-from hgfctl.engine.flows.so3 import SO3
-from hgfctl.engine.flows.sphere import Sphere
-from hgfctl.engine.flows.torus import Torus
-from hgfctl.engine.flows.wrapped_hvp import WrappedHVP
-from hgfctl.engine.metrics.two_sample import two_sample
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.mlp import MLP
+from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.oracles.wrapped import WrappedHVP
+from hgfctl.engine.phase_space import over
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.solvers import SOLVERS, grids
-from hgfctl.engine.solvers.divergence import ExactTrace
-from hgfctl.engine.solvers.inpainting import inpainted
-from hgfctl.engine.solvers.interpolation import interpolated
-from hgfctl.engine.solvers.likelihood import log_likelihood
-from hgfctl.engine.solvers.transport import Adaptive, carried
+from hgfctl.engine.statistics.two_sample import two_sample
+from hgfctl.engine.transport.divergence import ExactTrace
+from hgfctl.engine.transport.inpainting import inpainted
+from hgfctl.engine.transport.interpolation import interpolated
+from hgfctl.engine.transport.likelihood import log_likelihood
+from hgfctl.engine.transport.transport import Adaptive, carried
 from hgfctl.errors import RequestError
 from tests.conftest import Run
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hgfctl.engine.metrics.estimate import Estimate
-from hgfctl.engine.metrics.extrapolation import PARTS, frechet_at_infinity
-from hgfctl.engine.metrics.frechet import frechet_distance, rank
-from hgfctl.engine.metrics.kernel import Discrepancy, gaussian_mmd2, kernel_inception_distance, mean_discrepancy
-from hgfctl.engine.metrics.moments import Moments, Statistics, merged, statistics
-from hgfctl.engine.metrics.neighbours import coverage
-from hgfctl.engine.metrics.sliced import sliced_wasserstein
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.estimate import Estimate
+from hgfctl.engine.statistics.extrapolation import PARTS, frechet_at_infinity
+from hgfctl.engine.statistics.frechet import frechet_distance, rank
+from hgfctl.engine.statistics.kernel import Discrepancy, gaussian_mmd2, kernel_inception_distance, mean_discrepancy
+from hgfctl.engine.statistics.moments import Moments, Statistics, merged, statistics
+from hgfctl.engine.statistics.neighbours import coverage
+from hgfctl.engine.statistics.sliced import sliced_wasserstein
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -159,7 +159,7 @@ def _cubic(a: float, b: float, dim: int = 4) -> float:
 
 
 def test_kid_agrees_with_all_pairs_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hgfctl.engine.metrics.kernel.BLOCK", 7)
+    monkeypatch.setattr("hgfctl.engine.statistics.kernel.BLOCK", 7)
     x, y = normal(20, 5), normal(30, 5, seed=1) + 0.3
 
     def k(a: Tensor, b: Tensor) -> float:
@@ -193,7 +193,7 @@ def test_gaussian_mmd_tells_a_shift_from_none() -> None:
 
 def test_coverage_agrees_with_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     """All four counts, item by item, on sets that only partly overlap."""
-    monkeypatch.setattr("hgfctl.engine.metrics.neighbours.BLOCK", 16)
+    monkeypatch.setattr("hgfctl.engine.statistics.neighbours.BLOCK", 16)
     x, y = normal(50, 3), 0.8 * normal(40, 3, seed=1) + 0.5
 
     def radius(points: Tensor, i: int, k: int) -> Tensor:

@@ -12,17 +12,17 @@ from hgfctl.engine.data.mixture import isotropic
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.preconditioning import precondition
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.times import LogNormalTimes, UniformTimes
-from hgfctl.engine.models.dit import DiT
 from hgfctl.engine.models.hvp import HVP, parameter_count
-from hgfctl.engine.models.mlp import MLP
-from hgfctl.engine.models.unet import UNet
-from hgfctl.engine.models.unet_layers import BINOMIAL, BOX, Conv2d, sub_pixel_kernel
+from hgfctl.engine.models.networks.dit import DiT
+from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.models.networks.unet import UNet
+from hgfctl.engine.models.networks.unet_layers import BINOMIAL, BOX, Conv2d, sub_pixel_kernel
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 
 FLOWS = [Diffusion(), FlowMatching(), Oscillation(), Reflection()]

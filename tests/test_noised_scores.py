@@ -12,18 +12,18 @@ from hgfctl.engine.data.mixture import GaussianMixture, gmm_mixture
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.losses.denoising import DenoisingHSM, denoising_dsm
 from hgfctl.engine.metrics.hsd import Flights
 from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.mlp import MLP
+from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.models.networks.perceptron import Perceptron
 from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
-from hgfctl.engine.models.perceptron import Perceptron
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.langevin import LangevinSampler
+from hgfctl.engine.sampling.langevin import LangevinSampler
 from hgfctl.errors import RequestError
 
 

@@ -13,15 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from hgfctl.engine.assembly import data_of, flow_of
 from hgfctl.engine.data.mixture import line_mixture
+from hgfctl.engine.experiment import flow_of
 from hgfctl.engine.figures.phase_space import Portrait, portrait
 from hgfctl.engine.figures.picture import from_image
 from hgfctl.engine.figures.spread import density_1d, density_2d, levels
 from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.metrics.uniformity import decay, distance_from_uniform
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said, keep, kept
 from hgfctl.engine.paper.page import page
+from hgfctl.engine.parts import data_of
+from hgfctl.engine.statistics.uniformity import decay, distance_from_uniform
 from hgfctl.presets import load
 from tests.conftest import Run
 

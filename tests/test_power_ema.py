@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgfctl import checkpoints
 from hgfctl.engine.training.power_ema import Profile, combination, keep, misfit, overlap, power, width
 from hgfctl.presets import WIDEST_EMA
+from hgfctl.storage import tensor_files
 from tests.conftest import Run
 
 
@@ -75,8 +75,8 @@ def test_the_command_rebuilds_a_checkpoint_that_can_be_sampled(hgfctl: Run, tmp_
     run = hgfctl("train", "--preset", "ring-oscillation", *tiny, *emas).stdout.strip()
     facts = json.loads(hgfctl("ema", run, "--sigma-rel", "0.1", "--json").stdout)
     assert (facts["step"], facts["snapshots"]) == (10, 20)
-    made, _ = checkpoints.load(tmp_path / facts["checkpoint"])
-    snapshot, _ = checkpoints.load(tmp_path / run / "emas" / "step-00000010.safetensors")
+    made, _ = tensor_files.load(tmp_path / facts["checkpoint"])
+    snapshot, _ = tensor_files.load(tmp_path / run / "emas" / "step-00000010.safetensors")
     for name, tensor in made.items():
         torch.testing.assert_close(tensor, snapshot.get(f"0.1.{name}", tensor))
     other = hgfctl("ema", run, "--sigma-rel", "0.07", "--step", "8", "--out", "b.safetensors")

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgfctl.engine.assembly import with_defaults
+from hgfctl.engine.compatibility import with_defaults
 from hgfctl.errors import RequestError
 from hgfctl.presets import configuration, description, load, merged, names, overrides, parse
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hgfctl.engine.flows.flow import State, over
 from hgfctl.engine.integrators import INTEGRATORS, reversible
+from hgfctl.engine.phase_space import State, over
 from hgfctl.errors import HgfctlError
 
 

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.data.mixture import GaussianMixture, gmm_mixture
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import INTEGRATORS
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.losses.score_matching import DSM, ESM, ISM, SSM, SSMVR
 from hgfctl.engine.metrics import hsd_study
 from hgfctl.engine.metrics.hsd import Flights, hsd_by_critic, hsd_exact, liouville_hvp
 from hgfctl.engine.metrics.score_error import score_error
-from hgfctl.engine.models.mlp import MLP
-from hgfctl.engine.models.perceptron import Perceptron
+from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.models.networks.perceptron import Perceptron
 from hgfctl.engine.models.score import Score
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.hmc import HMCSampler
+from hgfctl.engine.sampling.hmc import HMCSampler
 from hgfctl.errors import RequestError
 
 SLOPE = torch.tensor([[-1.3, 0.4], [0.1, -0.7]], dtype=torch.float64)

@@ -13,18 +13,18 @@ from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.integrators.dormand_prince import ERROR, A, C
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.options import configured
+from hgfctl.engine.sampling.plan import plan
 from hgfctl.engine.solvers import SOLVERS
 from hgfctl.engine.solvers.adaptive import DormandPrince
 from hgfctl.engine.solvers.deis import IPNDM
 from hgfctl.engine.solvers.exponential import ANGLE, LOG_SNR, Clock
 from hgfctl.engine.solvers.grids import named
-from hgfctl.engine.solvers.options import configured
-from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.restart import Restart
 from hgfctl.engine.solvers.stochastic import ChurnedHeun
 from hgfctl.errors import HgfctlError, RequestError

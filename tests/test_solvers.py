@@ -13,15 +13,15 @@ from hgfctl.engine.data.mixture import gmm64_mixture, ring_mixture
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.engine.solvers.adams_bashforth import integration_weights
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
 from hgfctl.errors import RequestError
 
 FLOWS = {"diffusion": Diffusion(), "flow-matching": FlowMatching(), "oscillation": Oscillation()}

@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hgfctl import checkpoints
-from hgfctl.atomic import replacing, replacing_folder
-from hgfctl.engine.assembly import experiment, trained
+from hgfctl.engine.checkpoint import read_checkpoint
+from hgfctl.engine.experiment import experiment
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
 from hgfctl.engine.training.session import Saved, Session, Stepped
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.presets import Config, TrainSection, load
-from hgfctl.runs import Run, checkpoint_file, step_of
+from hgfctl.storage import tensor_files
+from hgfctl.storage.atomic import replacing, replacing_folder
+from hgfctl.storage.runs import Run, checkpoint_file, step_of
 
 TINY = [
     "network.width=16",
@@ -42,7 +43,7 @@ def session(run: Run, *settings: str) -> Session:
 
 
 def weights(path: Path) -> dict[str, Tensor]:
-    return checkpoints.load(path)[0]
+    return tensor_files.load(path)[0]
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -112,7 +113,7 @@ def test_a_session_writes_what_it_promises(tmp_path: Path) -> None:
     assert all({"images", "loss", "lr", "seconds", "images_per_second"} <= row.keys() for row in rows)
     assert len(list((run.folder / "state").iterdir())) == 2
     assert (run.samples / "step-00000010.png").stat().st_size > 1000
-    model = trained(checkpoint_file(run.folder), CPU)
+    model = read_checkpoint(checkpoint_file(run.folder), CPU)
     assert (model.step, model.images, model.shape, model.classes) == (10, 640, (2,), 0)
     assert same(model.hvp.network.state_dict(), dict(training.trainer.ema.network.state_dict()))
 
@@ -164,12 +165,12 @@ def test_damaged_files_are_named_and_the_one_before_is_used(tmp_path: Path, fold
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, position: float, bit: int) -> None:
     path = tmp_path_factory.mktemp("flip") / "a.safetensors"
-    checkpoints.save(path, {"w": torch.arange(6.0), "b": torch.ones(2, 3)}, {"kind": "hvp", "step": 3})
+    tensor_files.save(path, {"w": torch.arange(6.0), "b": torch.ones(2, 3)}, {"kind": "hvp", "step": 3})
     content = bytearray(path.read_bytes())
     content[int(position * len(content))] ^= 1 << bit
     path.write_bytes(content)
     try:
-        tensors, description = checkpoints.load(path)
+        tensors, description = tensor_files.load(path)
     except HgfctlError:
         return
     # A space of the header's padding may change without changing what it says.
@@ -182,10 +183,10 @@ def test_other_peoples_tensors_are_refused(tmp_path: Path) -> None:
 
     save_file({"w": torch.ones(2)}, tmp_path / "theirs.safetensors")
     with pytest.raises(RequestError, match="not written by hgfctl"):
-        checkpoints.load(tmp_path / "theirs.safetensors")
-    checkpoints.save(tmp_path / "later.safetensors", {"w": torch.ones(2)}, {"format": 99})
+        tensor_files.load(tmp_path / "theirs.safetensors")
+    tensor_files.save(tmp_path / "later.safetensors", {"w": torch.ones(2)}, {"format": 99})
     with pytest.raises(RequestError, match="later hgfctl"):
-        checkpoints.load(tmp_path / "later.safetensors")
+        tensor_files.load(tmp_path / "later.safetensors")
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tmp_path: Path) -> None:
@@ -291,17 +292,17 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 import torch
-from hgfctl import checkpoints
+from hgfctl.storage import tensor_files
 from hgfctl.errors import HgfctlError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path({str(tmp_path)!r}) / "a.safetensors"
-checkpoints.save(path, {{"w": torch.ones(10)}}, {{}})
+tensor_files.save(path, {{"w": torch.ones(10)}}, {{}})
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    checkpoints.save(path, {{"w": torch.ones(100_000)}}, {{}})
+    tensor_files.save(path, {{"w": torch.ones(100_000)}}, {{}})
 except HgfctlError as error:
     print(error)
-print(checkpoints.load(path)[0]["w"].numel(), len(list(path.parent.iterdir())))
+print(tensor_files.load(path)[0]["w"].numel(), len(list(path.parent.iterdir())))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     message, kept = done.stdout.splitlines()

@@ -25,7 +25,7 @@ def ema(
     From the snapshots that a preset with train.power_emas leaves (Karras et al. 2024, arXiv 2312.02696).
     """
     from hgfctl.engine.training.rebuild import rebuild
-    from hgfctl.runs import Run
+    from hgfctl.storage.runs import Run
 
     folder = Run(console.argument_path(run))
     if out is not None and out.suffix != ".safetensors":

@@ -140,7 +140,7 @@ def measure(
 
     Prints the figure and the features it is made with. `eval-fid stats` makes statistics once.
     """
-    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shapes_of
     from hgfctl.engine.evaluation.extractor import check_dimension, wanted
     from hgfctl.engine.evaluation.feature_set import FeatureSet
@@ -159,14 +159,14 @@ def measure(
         return
     with joined(console.device(device)) as ranks:
         subject = by_flow(opened(named, ranks.device, features, None, resolution, skip_bad), named, flow)
-        if ref is None and not isinstance(subject, Trained):
+        if ref is None and not isinstance(subject, Checkpoint):
             raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
-        if making.asks_for_a_model and not isinstance(subject, Trained):
+        if making.asks_for_a_model and not isinstance(subject, Checkpoint):
             raise RequestError(NOT_A_MODEL.format(named))
         making = replace(making, guidance=guided.of(subject, named))
         if making.guidance:
             console.note(f"{named}: {making.guidance}")
-        if ref is None and isinstance(subject, Trained):
+        if ref is None and isinstance(subject, Checkpoint):
             reference: Source = data_behind(subject, split)
         else:
             reference = opened(ref or "", ranks.device, features, split, resolution, skip_bad)
@@ -241,7 +241,7 @@ def stats(
     json: Json = False,
 ) -> None:
     """Keep the features of images, and their statistics, in a file that stands for them; prints its path."""
-    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.evaluation.evaluate import Making, image_set
     from hgfctl.engine.evaluation.feature_files import write_features
     from hgfctl.engine.evaluation.feature_set import FeatureSet
@@ -261,7 +261,7 @@ def stats(
         if isinstance(subject, FeatureSet):
             raise RequestError(f"{named} holds features already")
         making = Making((nfe,), num, sampler=sampler, grid=grid, settings=tuple(settings or ()))
-        if making.asks_for_a_model and not isinstance(subject, Trained):
+        if making.asks_for_a_model and not isinstance(subject, Checkpoint):
             raise RequestError(NOT_A_MODEL.format(named))
         making = replace(making, guidance=guided.of(subject, named))
         check_taken((subject,), resolution, split)
@@ -283,7 +283,7 @@ def _named(source: str | None) -> str:
     """The source in words: from stdin, or the newest run where none is given."""
     if source is not None:
         return str(console.argument_path(source)) if source == "-" else source
-    from hgfctl.runs import newest_run
+    from hgfctl.storage.runs import newest_run
 
     run = newest_run(Path("runs"))
     if run is None:

@@ -26,9 +26,10 @@ def force(
 
     Nothing is trained: draws of the data follow the flow itself.
     """
-    from hgfctl.engine.assembly import data_of, flow_of
+    from hgfctl.engine.experiment import flow_of
     from hgfctl.engine.figures.force import force_figure
     from hgfctl.engine.metrics.force_report import force_report
+    from hgfctl.engine.parts import data_of
     from hgfctl.presets import load
 
     console.check_picture(out)

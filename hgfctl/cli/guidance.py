@@ -86,14 +86,13 @@ class Asked:
         """
         if self.weight is None:
             return None
-        from hgfctl.engine.assembly import Trained, trained
-        from hgfctl.engine.sampling import guided_by
-        from hgfctl.runs import checkpoint_file
+        from hgfctl.engine.checkpoint import Checkpoint, guided_by, read_checkpoint
+        from hgfctl.storage.runs import checkpoint_file
 
-        if not isinstance(source, Trained):
+        if not isinstance(source, Checkpoint):
             raise RequestError(f"--guidance is for models, and {called} is none")
         device = next(source.model.parameters()).device
-        guide = trained(checkpoint_file(Path(self.guide).expanduser()), device) if self.guide else None
+        guide = read_checkpoint(checkpoint_file(Path(self.guide).expanduser()), device) if self.guide else None
         if guide:
             guide.model.to(next(source.model.parameters()).dtype)
         return guided_by(source, self.weight, guide, self.levels())

@@ -12,7 +12,7 @@ from hgfctl.errors import RequestError
 if TYPE_CHECKING:
     import torch
 
-    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.data.dataset import DataSet
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def encode(
     from hgfctl.engine.evaluation.latents import encoded, joined, write_latents
     from hgfctl.engine.evaluation.likelihoods import batches, items
     from hgfctl.engine.flows import flow_name
-    from hgfctl.engine.solvers.transport import chosen
+    from hgfctl.engine.transport.transport import chosen
 
     if out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
@@ -132,16 +132,17 @@ def decode(
     import torch
 
     from hgfctl.engine.evaluation.latents import decoded, read_latents
+    from hgfctl.engine.figures.samples import samples_figure
     from hgfctl.engine.flows import flow_name
-    from hgfctl.engine.solvers.transport import chosen
-    from hgfctl.sample_files import writing
+    from hgfctl.engine.transport.transport import chosen
+    from hgfctl.storage.sample_files import writing
 
     model = _model(checkpoint, flow, device)
     found = read_latents(latents, model)
     method = chosen(model.hvp.flow, nfe, sampler, grid, tolerance, tolerance)
     began = time.monotonic()
     numbers = torch.arange(len(found.x))
-    with writing(out, model.shape, numbers, found.labels) as write, console.progress() as bar:
+    with writing(out, model.shape, numbers, found.labels, samples_figure) as write, console.progress() as bar:
         task = bar.add_task("decoding", total=len(found.x))
         for part in decoded(model, found, method, batch):
             write(part.x)
@@ -181,8 +182,9 @@ def inpaint(
     from hgfctl.engine.data.masks import mask as read_mask
     from hgfctl.engine.evaluation.latents import filled
     from hgfctl.engine.evaluation.likelihoods import batches, items
+    from hgfctl.engine.figures.samples import samples_figure
     from hgfctl.engine.flows import flow_name
-    from hgfctl.sample_files import writing
+    from hgfctl.storage.sample_files import writing
 
     model = _model(checkpoint, flow, device)
     source, name = _data(model, data, split, device)
@@ -193,7 +195,7 @@ def inpaint(
     began = time.monotonic()
     seeds = torch.arange(seed, seed + len(chosen_items.x))
     labels = chosen_items.labels if model.classes else None
-    with writing(out, model.shape, seeds, labels) as write, console.progress() as bar:
+    with writing(out, model.shape, seeds, labels, samples_figure) as write, console.progress() as bar:
         task = bar.add_task(f"filling in {name}", total=len(seeds))
         for first, part in batches(chosen_items, batch):
             write(filled(model, part, hidden, seeds[first : first + batch], nfe // repeats, repeats))
@@ -239,8 +241,8 @@ def interpolation(
     from hgfctl.engine.data.density import DensityData
     from hgfctl.engine.evaluation.latents import interpolated_items
     from hgfctl.engine.figures.interpolation import interpolation_figure
-    from hgfctl.engine.solvers.transport import chosen
-    from hgfctl.runs import run_of
+    from hgfctl.engine.transport.transport import chosen
+    from hgfctl.storage.runs import run_of
 
     model = _model(checkpoint, flow, device)
     source = None if data is None else _data(model, data, split, device)[0]
@@ -260,14 +262,14 @@ def interpolation(
     console.result(target, {"files": [str(target)]}, json)
 
 
-def _model(checkpoint: str, flow: str | None, device: str) -> "Trained":
-    from hgfctl.engine.assembly import trained, under_flow
-    from hgfctl.runs import checkpoint_file
+def _model(checkpoint: str, flow: str | None, device: str) -> "Checkpoint":
+    from hgfctl.engine.checkpoint import read_checkpoint, with_flow
+    from hgfctl.storage.runs import checkpoint_file
 
-    return under_flow(trained(checkpoint_file(console.argument_path(checkpoint)), console.device(device)), flow)
+    return with_flow(read_checkpoint(checkpoint_file(console.argument_path(checkpoint)), console.device(device)), flow)
 
 
-def _data(model: "Trained", data: str | None, split: str | None, device: str) -> "tuple[DataSet, str]":
+def _data(model: "Checkpoint", data: str | None, split: str | None, device: str) -> "tuple[DataSet, str]":
     """The data that were named, or the model's own, and what they are called; they fit the model."""
     from hgfctl.engine.evaluation.likelihoods import named_data
 

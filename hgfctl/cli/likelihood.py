@@ -67,11 +67,11 @@ def likelihood(
     Of a model with classes it is that of an item given its class. Prints the mean over the items and its standard
     error; a budget, or a solver that keeps a tolerance.
     """
-    from hgfctl.engine.assembly import trained, under_flow
+    from hgfctl.engine.checkpoint import read_checkpoint, with_flow
     from hgfctl.engine.evaluation import likelihoods as engine
     from hgfctl.engine.flows import flow_name
     from hgfctl.engine.precision import prepared, region
-    from hgfctl.runs import checkpoint_file
+    from hgfctl.storage.runs import checkpoint_file
 
     if out is not None and out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
@@ -79,7 +79,7 @@ def likelihood(
         raise RequestError("--sampler and --grid belong to a budget; give --nfe, too")
     path = checkpoint_file(console.argument_path(checkpoint))
     place = console.device(device)
-    model = under_flow(trained(path, place), flow)
+    model = with_flow(read_checkpoint(path, place), flow)
     source, name = engine.named_data(model, data, split, place)
     request = engine.Request(trace, probes, nfe, sampler, grid, rtol, atol, dequantise, seed)
     exact, passes = request.exact(model.shape), request.passes(model.shape)
@@ -141,7 +141,7 @@ def _tell(facts: dict[str, Any]) -> None:
 def _write(found: "Likelihoods", out: Path) -> None:
     import numpy as np
 
-    from hgfctl.atomic import replacing
+    from hgfctl.storage.atomic import replacing
 
     columns = {name: column.numpy() for name, column in found._asdict().items() if column is not None}
     with replacing(out) as partial, partial.open("wb") as file:

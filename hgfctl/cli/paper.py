@@ -18,10 +18,10 @@ from hgfctl.errors import HgfctlError, RequestError
 if TYPE_CHECKING:
     import torch
 
-    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.paper.exhibit import Exhibit, Said
     from hgfctl.presets import Config
-    from hgfctl.runs import Run
+    from hgfctl.storage.runs import Run
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def paper(
 
     Takes about ten minutes on 2 CPU cores. What it has made it keeps: stopped and run again, it goes on from there.
     """
-    from hgfctl.atomic import replacing
     from hgfctl.engine.paper.page import page
+    from hgfctl.storage.atomic import replacing
 
     _make_folder(out)
     workshop = Workshop(out, runs, QUICK if quick else FULL, console.device(device))
@@ -193,24 +193,24 @@ class Workshop:
         return exhibit.said
 
     def _of_model(
-        self, name: str, preset: str, make: "Callable[[Trained, float], Exhibit]", depends_on: Mapping[str, Any]
+        self, name: str, preset: str, make: "Callable[[Checkpoint, float], Exhibit]", depends_on: Mapping[str, Any]
     ) -> "Said":
         """An exhibit of a trained model, made of it and of the seconds that its training took."""
-        from hgfctl import checkpoints
-        from hgfctl.engine.assembly import trained
+        from hgfctl.engine.checkpoint import read_checkpoint
+        from hgfctl.storage import tensor_files
 
         run = self._run(name, preset)
         file = run.checkpoints()[-1]
         spent = float(run.read_log()[-1]["seconds"])
         return self._of_nothing(
             name,
-            lambda: make(trained(file, self.device), spent),
-            {**depends_on, "preset": preset, "checkpoint": checkpoints.checksum(file)},
+            lambda: make(read_checkpoint(file, self.device), spent),
+            {**depends_on, "preset": preset, "checkpoint": tensor_files.checksum(file)},
         )
 
     def _run(self, name: str, preset: str) -> "Run":
         """A finished run of a preset: found, or trained now."""
-        from hgfctl.engine.assembly import experiment
+        from hgfctl.engine.experiment import experiment
 
         wanted = self._wanted(preset)
         workshop = self.out / "runs"
@@ -247,7 +247,7 @@ class Workshop:
 def _runs(place: Path, preset: str) -> "Iterator[tuple[Run, Config]]":
     """Those of a preset, newest first, with their configurations; others are passed over."""
     from hgfctl.presets import configuration, parse
-    from hgfctl.runs import Run, numbered
+    from hgfctl.storage.runs import Run, numbered
 
     for folder in sorted(place.glob(f"{preset}-*"), key=lambda path: numbered(path, preset), reverse=True):
         run = Run(folder)

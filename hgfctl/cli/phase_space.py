@@ -49,8 +49,9 @@ def portraits_of(
     presets: list[str], settings: list[str], num: int, seed: int, reach: float, allow_code: bool = False
 ) -> "list[Portrait]":
     """Raises RequestError where a preset has no flow, or its data do not lie on a line; before anything is drawn."""
-    from hgfctl.engine.assembly import data_of, flow_of
+    from hgfctl.engine.experiment import flow_of
     from hgfctl.engine.figures.phase_space import portrait
+    from hgfctl.engine.parts import data_of
     from hgfctl.presets import load
 
     found = []

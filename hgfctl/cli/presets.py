@@ -31,7 +31,7 @@ def show(
     ] = None,
 ) -> None:
     """Print a preset as YAML with everything that it inherits and every default written out."""
-    from hgfctl.engine.assembly import with_defaults
+    from hgfctl.engine.compatibility import with_defaults
     from hgfctl.presets import load
 
     print(with_defaults(load(name, settings or [])).to_yaml(), end="")

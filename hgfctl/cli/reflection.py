@@ -40,10 +40,11 @@ def reflection(
 
 def study_of(preset: str, settings: list[str], num: int, seed: int) -> "ReflectionStudy":
     """Raises RequestError where a preset has no box, or its data do not lie in the plane; before anything is drawn."""
-    from hgfctl.engine.assembly import data_of, flow_of
+    from hgfctl.engine.experiment import flow_of
     from hgfctl.engine.figures.reflection import study
     from hgfctl.engine.flows import flow_name
     from hgfctl.engine.flows.reflection import Reflection
+    from hgfctl.engine.parts import data_of
     from hgfctl.presets import load
 
     config = load(preset, settings)

@@ -13,8 +13,8 @@ from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
 if TYPE_CHECKING:
-    from hgfctl.engine.assembly import Trained
-    from hgfctl.engine.solvers.sampling import Sampler
+    from hgfctl.engine.checkpoint import Checkpoint
+    from hgfctl.engine.sampling.sampler import Sampler
     from hgfctl.presets import SampleSection
 
 
@@ -78,16 +78,17 @@ def sample(
     """Sample a trained flow or score on a budget of network evaluations; prints the path of the output."""
     import torch
 
-    from hgfctl.engine.assembly import trained, under_flow
+    from hgfctl.engine.checkpoint import read_checkpoint, with_flow
+    from hgfctl.engine.figures.samples import samples_figure
     from hgfctl.engine.flows import flow_name
     from hgfctl.engine.models.guided import as_json
     from hgfctl.engine.precision import prepared, region
     from hgfctl.engine.ranks import joined
-    from hgfctl.engine.solvers.optimized import OPTIMIZED
-    from hgfctl.engine.solvers.sampling import shared_batches
+    from hgfctl.engine.sampling.optimized_grids import OPTIMIZED
+    from hgfctl.engine.sampling.sampler import shared_batches
     from hgfctl.presets import overridden
-    from hgfctl.runs import checkpoint_file
-    from hgfctl.sample_files import writing
+    from hgfctl.storage.runs import checkpoint_file
+    from hgfctl.storage.sample_files import writing
 
     guided = guidance.Asked(weight, guide, interval)
     path = checkpoint_file(console.argument_path(checkpoint))
@@ -95,7 +96,7 @@ def sample(
         distributed.launch(gpus, device, {checkpoint: str(path)})
         return
     with joined(console.device(device)) as ranks:
-        model = under_flow(trained(path, ranks.device), flow)
+        model = with_flow(read_checkpoint(path, ranks.device), flow)
         prepared(model.model, precision, ranks.device)
         told = {"churn": churn, "restart": restart, "tolerance": tolerance}
         how = overridden(model.config, settings or [], "sample", told).sample
@@ -127,7 +128,11 @@ def sample(
         output = out or _default_output(model, engine, flow, grid, special, seed, num)
         seeds = torch.arange(seed, seed + num)
         began = time.monotonic()
-        target = writing(output, model.shape, seeds, engine.labels(seeds, wanted)) if ranks.first else nullcontext()
+        target = (
+            writing(output, model.shape, seeds, engine.labels(seeds, wanted), samples_figure)
+            if ranks.first
+            else nullcontext()
+        )
         with target as write, console.progress() as bar, region(precision, ranks.device):
             task = bar.add_task(f"{engine.method}, {engine.nfe} evaluations", total=num)
             for part in shared_batches(engine, seeds, batch, wanted, ranks):
@@ -161,12 +166,12 @@ def sample(
     console.result(output, facts, json)
 
 
-def _optimize(model: "Trained", how: "SampleSection", nfe: int | None, sampler: str | None) -> None:
+def _optimize(model: "Checkpoint", how: "SampleSection", nfe: int | None, sampler: str | None) -> None:
     """Searches a grid and keeps it beside the checkpoint."""
-    from hgfctl.engine.sampling import sampler_of
-    from hgfctl.engine.solvers import optimized
-    from hgfctl.engine.solvers.grid_search import TRIES, Progress, search
-    from hgfctl.engine.solvers.sampling import FlowSampler
+    from hgfctl.engine.sampling import optimized_grids
+    from hgfctl.engine.sampling.choose import sampler_of
+    from hgfctl.engine.sampling.grid_search import TRIES, Progress, search
+    from hgfctl.engine.sampling.sampler import FlowSampler
 
     engine = sampler_of(model.model, model.shape, model.classes, how, nfe, sampler)
     if not isinstance(engine, FlowSampler):
@@ -177,7 +182,7 @@ def _optimize(model: "Trained", how: "SampleSection", nfe: int | None, sampler: 
             if isinstance(found, Progress):
                 bar.update(task, completed=found.tried, error=f"{found.error:.2e}")
     assert not isinstance(found, Progress)
-    kept = optimized.add(model.path, found)
+    kept = optimized_grids.add(model.path, found)
     verdict = "better, so auto takes it" if found.is_better else "no better, so auto does not take it"
     console.note(
         f"{kept.name}: a grid for {found.sampler} at NFE {found.nfe}; distance to converged samples on held-out seeds "
@@ -201,7 +206,7 @@ def _classes(text: str | None, count: int) -> list[int]:
 
 
 def _default_output(
-    model: "Trained",
+    model: "Checkpoint",
     engine: "Sampler",
     flow: str | None,
     grid: str | None,
@@ -212,7 +217,7 @@ def _default_output(
     """Below the run, or beside a checkpoint that lies in none; options without room in the name make its digits."""
     from hashlib import sha256
 
-    from hgfctl.runs import run_of
+    from hgfctl.storage.runs import run_of
 
     run = run_of(model.path)
     folder = run.samples if run else model.path.parent

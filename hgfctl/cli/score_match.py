@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from hgfctl.engine.assembly import Experiment, Model
     from hgfctl.engine.data.dataset import DataSet
+    from hgfctl.engine.experiment import Experiment
     from hgfctl.engine.models.score import Field
+    from hgfctl.engine.parts import Model
     from hgfctl.presets import Config
 
 
@@ -83,8 +84,8 @@ def score_match(
             raise RequestError("--evaluate measures a checkpoint; leave out --preset, --resume and --compare")
         _evaluate(console.argument_path(evaluate), data, settings or [], place, how, json)
         return
-    from hgfctl.engine.assembly import experiment
     from hgfctl.engine.data.density import known_density
+    from hgfctl.engine.experiment import experiment
     from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.ranks import alone
 
@@ -158,7 +159,7 @@ class Measure:
 
     def check(self, model: "Model") -> None:
         """Raises RequestError where the noise levels do not fit the model."""
-        from hgfctl.engine.assembly import score_field
+        from hgfctl.engine.checkpoint import score_field
 
         for sigma in self._levels(model, everything_known=False):
             score_field(model, sigma)
@@ -167,10 +168,11 @@ class Measure:
         self, method: str, model: "Model", data: "DataSet", config: "Config", seconds: float, steps: int
     ) -> list[dict[str, Any]]:
         """A row of the table for each noise level."""
-        from hgfctl.engine.assembly import fresh_network, root_mean_square, score_field
+        from hgfctl.engine.checkpoint import root_mean_square, score_field
         from hgfctl.engine.data.density import known_density
         from hgfctl.engine.metrics.score_report import score_report
         from hgfctl.engine.models.hvp import parameter_count
+        from hgfctl.engine.parts import fresh_network
 
         place = next(model.parameters()).device
 
@@ -202,11 +204,12 @@ class Measure:
 def _evaluate(
     path: Path, data: str | None, settings: list[str], place: "torch.device", how: Measure, json: bool
 ) -> None:
-    from hgfctl.engine.assembly import data_of, trained
-    from hgfctl.runs import checkpoint_file
+    from hgfctl.engine.checkpoint import read_checkpoint
+    from hgfctl.engine.parts import data_of
+    from hgfctl.storage.runs import checkpoint_file
 
     file = checkpoint_file(path)
-    model = trained(file, place)
+    model = read_checkpoint(file, place)
     how.check(model.model)
     config = training.with_data(model.config, data, settings, "--evaluate")
     judged = data_of(config)
@@ -231,7 +234,7 @@ def _compare(
     how: Measure,
     json: bool,
 ) -> None:
-    from hgfctl.engine.assembly import experiment
+    from hgfctl.engine.experiment import experiment
     from hgfctl.engine.training.trainer import Trainer
     from hgfctl.presets import Component
 
@@ -264,7 +267,7 @@ def _compare(
 
 def _within(config: "Config", seconds: float, place: "torch.device") -> "Config":
     """The same, with as many images as the time allows at the pace of a trial."""
-    from hgfctl.engine.assembly import experiment
+    from hgfctl.engine.experiment import experiment
     from hgfctl.engine.training.trainer import Trainer
 
     trial = Trainer(experiment(config, place))

@@ -12,7 +12,8 @@ from hgfctl.processes import launched
 if TYPE_CHECKING:
     import torch
 
-    from hgfctl.engine.assembly import Experiment, Trained
+    from hgfctl.engine.checkpoint import Checkpoint
+    from hgfctl.engine.experiment import Experiment
     from hgfctl.presets import Config
 
 
@@ -46,7 +47,7 @@ def train(
 
     Ctrl-C saves first; `--resume auto` goes on from there, bit for bit.
     """
-    from hgfctl.engine.assembly import experiment
+    from hgfctl.engine.experiment import experiment
     from hgfctl.engine.models import OF_FLOWS
     from hgfctl.engine.ranks import joined
 
@@ -80,13 +81,14 @@ def _tell_prior(parts: "Experiment") -> None:
         console.note(flow.report.line)
 
 
-def _dry_run(config: "Config", start: "Trained | None", place: "torch.device", json: bool, allow_code: bool) -> None:
+def _dry_run(config: "Config", start: "Checkpoint | None", place: "torch.device", json: bool, allow_code: bool) -> None:
     """A few real steps, on stand-in images where the data are missing, to say what the whole training will take; a
     teacher that is missing has a stand-in, too.
     """
-    from hgfctl.engine.assembly import data_of, experiment
-    from hgfctl.engine.stand_ins import stand_in, stand_in_teacher
+    from hgfctl.engine.experiment import experiment
+    from hgfctl.engine.parts import data_of
     from hgfctl.engine.training.estimate import estimate
+    from hgfctl.engine.training.stand_ins import stand_in, stand_in_teacher
 
     train = config.train
     missing = None

@@ -12,11 +12,12 @@ from hgfctl.errors import RequestError
 if TYPE_CHECKING:
     import torch
 
-    from hgfctl.engine.assembly import Experiment, Trained
+    from hgfctl.engine.checkpoint import Checkpoint
+    from hgfctl.engine.experiment import Experiment
     from hgfctl.engine.ranks import Ranks
     from hgfctl.engine.training.session import Session
     from hgfctl.presets import Config
-    from hgfctl.runs import Run
+    from hgfctl.storage.runs import Run
 
 Data = Annotated[
     str | None,
@@ -51,7 +52,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object in pla
 
 def run_to_resume(resume: str | None, preset: str | None, runs: Path, ranks: "Ranks") -> "Run | None":
     """The run that --resume means, if there is one; the first rank looks."""
-    from hgfctl.runs import Run
+    from hgfctl.storage.runs import Run
 
     found = _run_to_resume(resume, preset, runs) if ranks.first else None
     folder = ranks.told(str(found.folder) if found else "")
@@ -60,7 +61,7 @@ def run_to_resume(resume: str | None, preset: str | None, runs: Path, ranks: "Ra
 
 def _run_to_resume(resume: str | None, preset: str | None, runs: Path) -> "Run | None":
     from hgfctl.presets import load
-    from hgfctl.runs import Run
+    from hgfctl.storage.runs import Run
 
     if resume is None or resume == "auto":
         if preset is None:
@@ -107,7 +108,7 @@ FIXED = ("train.batch", "train.power_emas")
 
 def _refuse_change(run: "Run", stored: "Config", wanted: "Config", force: bool) -> None:
     """A run goes on as what it is: how long it trains may change, and where its data lie; other things by --force."""
-    from hgfctl.engine.assembly import with_defaults
+    from hgfctl.engine.compatibility import with_defaults
 
     before, after = (_flat(with_defaults(config).model_dump(mode="json")) for config in (stored, wanted))
     harmless = {f"train.{key}" for key in HARMLESS} | {"data.path", "data.skip_bad"}
@@ -137,7 +138,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def starting_point(
     config: "Config", run: "Run | None", init: str | None, place: "torch.device"
-) -> "tuple[Config, Trained | None]":
+) -> "tuple[Config, Checkpoint | None]":
     """The checkpoint that training starts from, if any, and the configuration that says so.
 
     A run that is resumed has its own copy; --init may name the same checkpoint again.
@@ -145,28 +146,28 @@ def starting_point(
     Raises:
         RequestError: there is none, or another one than the run started from.
     """
-    from hgfctl import checkpoints
-    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.checkpoint import read_checkpoint
     from hgfctl.presets import InitSection
-    from hgfctl.runs import checkpoint_file
+    from hgfctl.storage import tensor_files
+    from hgfctl.storage.runs import checkpoint_file
 
     if run is not None:
         file = _kept_init(run, config, init)
-        return config, None if file is None else trained(file, place)
+        return config, None if file is None else read_checkpoint(file, place)
     named = init or (config.init.path if config.init else None)
     if named is None:
         return config, None
     file = checkpoint_file(console.argument_path(named))
-    section = InitSection(path=str(file), checksum=checkpoints.checksum(file))
+    section = InitSection(path=str(file), checksum=tensor_files.checksum(file))
     if config.init and config.init.checksum not in (None, section.checksum) and init is None:
         raise RequestError(f"{file} is not the checkpoint that init.checksum names; leave that out to take it")
-    return config.model_copy(update={"init": section}), trained(file, place)
+    return config.model_copy(update={"init": section}), read_checkpoint(file, place)
 
 
 def _kept_init(run: "Run", config: "Config", init: str | None) -> Path | None:
     """The copy that a run keeps of what it started from; the checkpoint itself where the copy is gone."""
-    from hgfctl import checkpoints
-    from hgfctl.runs import checkpoint_file
+    from hgfctl.storage import tensor_files
+    from hgfctl.storage.runs import checkpoint_file
 
     section = config.init
     if section is None:
@@ -175,12 +176,12 @@ def _kept_init(run: "Run", config: "Config", init: str | None) -> Path | None:
         return None
     if init is not None:
         named = console.argument_path(init)
-        if named.exists() and checkpoints.checksum(checkpoint_file(named)) != section.checksum:
+        if named.exists() and tensor_files.checksum(checkpoint_file(named)) != section.checksum:
             raise RequestError(
                 f"{run.folder} is being resumed, and started from {section.path}, not from {init}; leave out --init"
             )
     for file in (run.init, Path(section.path)):
-        if checkpoints.checksum(file) == section.checksum:
+        if tensor_files.checksum(file) == section.checksum:
             return file
     raise RequestError(
         f"{run.folder} cannot be resumed without what it started from: {run.init} is missing or damaged, and so is\n"
@@ -286,11 +287,11 @@ def trained_session(
     Raises:
         HgfctlError: it cannot be resumed, or fails.
     """
-    from hgfctl.atomic import replacing
     from hgfctl.engine.training.board import writer
     from hgfctl.engine.training.session import Session
     from hgfctl.engine.training.trainer import Trainer
-    from hgfctl.runs import Run
+    from hgfctl.storage.atomic import replacing
+    from hgfctl.storage.runs import Run
 
     trainer = Trainer(parts, ranks)
     ranks = trainer.ranks

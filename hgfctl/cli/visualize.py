@@ -9,7 +9,7 @@ from hgfctl.cli import console, force, guidance, latents, paper, phase_space, re
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
-    from hgfctl.engine.solvers.sampling import Sampler
+    from hgfctl.engine.sampling.sampler import Sampler
 
 app = typer.Typer(
     help="Draw samples, trajectories, what lies between two, flows, forces, scores, what HSD is worth, the course of a "
@@ -92,7 +92,7 @@ def trajectories(
     import torch
 
     from hgfctl.engine.figures.trajectories import Course, animation, panels
-    from hgfctl.engine.solvers.sampling import FlowSampler
+    from hgfctl.engine.sampling.sampler import FlowSampler
 
     sampler, folder, stem = _sampler(console.argument_path(source), nfe, flow, device)
     if not isinstance(sampler, FlowSampler):
@@ -132,13 +132,13 @@ def score(
     json: Json = False,
 ) -> None:
     """A score in the plane: density, learned score, true score where known, HVP of the learned score (PNG)."""
-    from hgfctl.engine.assembly import trained
+    from hgfctl.engine.checkpoint import read_checkpoint
     from hgfctl.engine.figures.score import picture_of, score_figure
-    from hgfctl.runs import checkpoint_file, run_of
+    from hgfctl.storage.runs import checkpoint_file, run_of
 
     file = checkpoint_file(console.argument_path(source))
     with console.working("looking at the HVP"):
-        picture = score_figure(picture_of(trained(file, console.device(device)), noise, time))
+        picture = score_figure(picture_of(read_checkpoint(file, console.device(device)), noise, time))
     home = run_of(file)
     name = f"{file.stem}-score" + ("" if noise is None else f"-sigma{noise:g}")
     target = out or (home.samples if home else file.parent) / f"{name}.png"
@@ -173,7 +173,7 @@ def run(
 ) -> None:
     """Loss and pace of a training, from its log.jsonl (PNG)."""
     from hgfctl.engine.figures.run import run_figure
-    from hgfctl.runs import Run
+    from hgfctl.storage.runs import Run
 
     folder = Run(console.argument_path(source))
     rows = folder.read_log()
@@ -188,11 +188,11 @@ def _sampler(
     path: Path, nfe: int | None, flow: str | None, device: str, guided: guidance.Asked = guidance.NONE
 ) -> "tuple[Sampler, Path, str]":
     """A sampler for a checkpoint, the folder where its pictures belong, and the first part of their names."""
-    from hgfctl.engine.assembly import trained, under_flow
-    from hgfctl.runs import checkpoint_file, run_of
+    from hgfctl.engine.checkpoint import read_checkpoint, with_flow
+    from hgfctl.storage.runs import checkpoint_file, run_of
 
     file = checkpoint_file(path)
-    model = under_flow(trained(file, console.device(device)), flow)
+    model = with_flow(read_checkpoint(file, console.device(device)), flow)
     home = run_of(file)
     return (
         model.sampler(nfe, guidance=guided.of(model, str(file))),

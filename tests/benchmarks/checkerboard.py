@@ -11,14 +11,15 @@ from pathlib import Path
 
 import torch
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.checkerboard import Checkerboard
-from hgfctl.engine.flows.boxes_hvp import BoxesHVP
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.reflection import Reflection
+from hgfctl.engine.oracles.boxes import BoxesHVP
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.plan import Plan, plan
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.sampling.plan import Plan, plan
+from hgfctl.storage.runs import checkpoint_file
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--no-exact", action="store_true")
     arguments = parser.parse_args()
 
-    model = trained(checkpoint_file(arguments.run), torch.device("cpu"))
+    model = read_checkpoint(checkpoint_file(arguments.run), torch.device("cpu"))
     board, flow = Checkerboard(), model.hvp.flow
     assert isinstance(flow, Reflection)
     fields: dict[str, Velocity] = {"trained": model.hvp}

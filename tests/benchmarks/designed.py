@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.errors import RequestError
-from hgfctl.runs import checkpoint_file
+from hgfctl.storage.runs import checkpoint_file
 
 SAMPLERS = ("euler", "heun", "rk4", "ab2", "ab3", "ab4", "abm2", "abm3")
 GRIDS = (
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds = torch.arange(arguments.num)
     for run in arguments.runs:
-        model = trained(checkpoint_file(run), torch.device("cpu"))
+        model = read_checkpoint(checkpoint_file(run), torch.device("cpu"))
         fine = model.config.sample.model_copy(update={"tolerance": 1e-7})
         (reference,) = model.sampler(20_000, "dopri5", default=fine).batches(seeds, arguments.num)
         for nfe in arguments.nfe:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.metrics.digits_judge import DigitsJudge
-from hgfctl.engine.sampling import sampler_of
-from hgfctl.engine.solvers.sampling import Sampler
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.sampler import Sampler
+from hgfctl.storage.runs import checkpoint_file
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"real digits: label {judge.real_label:.3f}, frechet {judge.real_frechet:.1f}")
     print(f"{'run':28} {'nfe':>3} {'sampler, grid':24} {'label':14} {'frechet':14} {'of real':8}")
     for run in arguments.runs:
-        model = trained(checkpoint_file(run), torch.device("cpu"))
+        model = read_checkpoint(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
             sampler = sampler_of(
                 model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler, arguments.grid

@@ -14,15 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.digits import digits
 from hgfctl.engine.evaluation.image_sets import as_bytes
 from hgfctl.engine.features import FEATURES
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling import sampler_of
-from hgfctl.runs import Run
+from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import statistics
+from hgfctl.storage.runs import Run
 
 CPU = torch.device("cpu")
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 def generated(path: Path, count: int, nfe: int, seed: int) -> Tensor:
     """Images of a checkpoint, uint8."""
-    model = trained(path, CPU)
+    model = read_checkpoint(path, CPU)
     sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe)
     return as_bytes(torch.cat([part.x for part in sampler.batches(torch.arange(seed, seed + count), 250)]))
 

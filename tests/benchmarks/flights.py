@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from hgfctl.engine.assembly import experiment
+from hgfctl.engine.experiment import experiment
 from hgfctl.engine.training.trainer import Trainer
 from hgfctl.presets import load
 

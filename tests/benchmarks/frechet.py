@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.linalg import sqrtm
 
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import Statistics, statistics
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import Statistics, statistics
 
 DIM = 2048
 ROUNDS = 3

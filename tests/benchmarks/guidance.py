@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from digits import judged
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import guided_by, read_checkpoint
 from hgfctl.engine.metrics.digits_judge import DigitsJudge
-from hgfctl.engine.sampling import guided_by, sampler_of
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.storage.runs import checkpoint_file
 
 
 def main() -> None:
@@ -37,9 +37,10 @@ def main() -> None:
     judge, cpu = DigitsJudge(), torch.device("cpu")
     print(f"real digits: label {judge.real_label:.3f}, frechet {judge.real_frechet:.1f}")
     print(f"{'nfe':>3} {'guide':20} {'interval':9} {'w':>4} {'sampler, grid':24} {'label':14} {'frechet':14} of real")
-    model = trained(checkpoint_file(arguments.run), cpu)
+    model = read_checkpoint(checkpoint_file(arguments.run), cpu)
     guides = {
-        name: None if name == "itself" else trained(checkpoint_file(Path(name)), cpu) for name in arguments.guides
+        name: None if name == "itself" else read_checkpoint(checkpoint_file(Path(name)), cpu)
+        for name in arguments.guides
     }
     guided = [
         (name, guided_by(model, weight, guide, interval))

@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.locate import kind_of
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.sampler import FlowSampler
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import statistics
+from hgfctl.storage.runs import checkpoint_file
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     ]
     print(f"{len(real)} real images; {arguments.num} of them: {spread(floor)}")
     for run in arguments.runs:
-        model = trained(checkpoint_file(run), torch.device("cpu"))
+        model = read_checkpoint(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
             schedule = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid)
             sampler = FlowSampler(model.shape, model.classes, model.hvp, schedule)

@@ -21,20 +21,20 @@ from pathlib import Path
 
 import torch
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.mixture import GaussianMixture, gmm64_mixture, gmm_mixture, ring_mixture
 from hgfctl.engine.evaluation.dequantisation import dequantised
 from hgfctl.engine.evaluation.likelihoods import Request, batches, items, joined, likelihoods, named_data, summary
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.divergence import ExactTrace, Hutchinson, rademacher
-from hgfctl.engine.solvers.likelihood import log_likelihood
-from hgfctl.engine.solvers.transport import Adaptive, velocity_of
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.transport.divergence import ExactTrace, Hutchinson, rademacher
+from hgfctl.engine.transport.likelihood import log_likelihood
+from hgfctl.engine.transport.transport import Adaptive, velocity_of
+from hgfctl.storage.runs import checkpoint_file
 
 FLOWS: dict[str, LinearFlow] = {"oscillation": Oscillation(), "flow-matching": FlowMatching(), "diffusion": Diffusion()}
 MIXTURES = {"ring": ring_mixture, "gmm": gmm_mixture, "gmm64": gmm64_mixture}
@@ -93,7 +93,7 @@ def probes(arguments: argparse.Namespace) -> None:
 
 
 def digits(arguments: argparse.Namespace) -> None:
-    model = trained(checkpoint_file(arguments.run), torch.device("cpu"))
+    model = read_checkpoint(checkpoint_file(arguments.run), torch.device("cpu"))
     for split in ("held-out", "train"):
         data, name = named_data(model, None, split, torch.device("cpu"))
         chosen = items(data, arguments.num or 359, 0)
@@ -114,7 +114,7 @@ def digits(arguments: argparse.Namespace) -> None:
 
 
 def start(arguments: argparse.Namespace) -> None:
-    model = trained(checkpoint_file(arguments.run), torch.device("cpu"))
+    model = read_checkpoint(checkpoint_file(arguments.run), torch.device("cpu"))
     flow, dim = model.hvp.flow, math.prod(model.shape)
     data, _ = named_data(model, None, "held-out", torch.device("cpu"))
     chosen = items(data, arguments.num or 64, 0)

@@ -18,18 +18,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import Trained, trained
+from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.data.sphere_checkerboard import SphereCheckerboard
 from hgfctl.engine.evaluation.sources import data_behind
 from hgfctl.engine.flows.torus import Torus
-from hgfctl.engine.metrics.sliced import sliced_wasserstein
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.plan import Plan, plan
 from hgfctl.engine.solvers import SOLVERS, grids
-from hgfctl.engine.solvers.plan import Plan, plan
+from hgfctl.engine.statistics.sliced import sliced_wasserstein
 from hgfctl.errors import RequestError
-from hgfctl.runs import checkpoint_file
+from hgfctl.storage.runs import checkpoint_file
 
 SAMPLERS = ("euler", "heun", "ab2", "ab3", "ab4", "abm2", "abm3")
 GRIDS = ("uniform", "cosine", "trimmed-cosine", "quadratic", "power:1.5", "sigmoid:1.5")
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--grid", default="auto")
     parser.add_argument("--search", action="store_true")
     arguments = parser.parse_args()
-    model = trained(checkpoint_file(arguments.run), torch.device("cpu"))
+    model = read_checkpoint(checkpoint_file(arguments.run), torch.device("cpu"))
     data = data_behind(model)
     if arguments.search:
         search(model, data, arguments.nfe, arguments.num)
@@ -53,7 +53,7 @@ def main() -> None:
         report(model, data, arguments)
 
 
-def report(model: Trained, data: DataSet, arguments: argparse.Namespace) -> None:
+def report(model: Checkpoint, data: DataSet, arguments: argparse.Namespace) -> None:
     print(f"{'nfe':>3} {'sampler, grid':22} {'share' if on_sphere(data) else 'distance':18} of data")
     for nfe in arguments.nfe:
         chosen = plan(model.hvp.flow, nfe, arguments.sampler, arguments.grid, model.shape)
@@ -72,7 +72,7 @@ def on_sphere(data: DataSet) -> bool:
     return isinstance(data, DensityData) and isinstance(data.density, SphereCheckerboard)
 
 
-def quality(model: Trained, data: DataSet, x: Tensor, seed: int) -> tuple[float, float]:
+def quality(model: Checkpoint, data: DataSet, x: Tensor, seed: int) -> tuple[float, float]:
     """Of samples, and of as many data."""
     first, second = (data.batch(0, len(x), seed + offset).x.double() for offset in (1, 2))
     if isinstance(data, DensityData) and isinstance(data.density, SphereCheckerboard):
@@ -82,7 +82,7 @@ def quality(model: Trained, data: DataSet, x: Tensor, seed: int) -> tuple[float,
     return sliced_wasserstein(x, first), sliced_wasserstein(second, first)
 
 
-def seamless(model: Trained, x: Tensor) -> Tensor:
+def seamless(model: Checkpoint, x: Tensor) -> Tensor:
     if not isinstance(model.hvp.flow, Torus):
         return x
     angle = 2 * math.pi * (x - model.hvp.flow.lo) / model.hvp.flow.side
@@ -90,13 +90,13 @@ def seamless(model: Trained, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def drawn(model: Trained, chosen: Plan, num: int, seed: int) -> Tensor:
+def drawn(model: Checkpoint, chosen: Plan, num: int, seed: int) -> Tensor:
     start = model.hvp.flow.prior.sample((num, *model.shape), generator(seed, "benchmark"))
     parts = [chosen.solver.solve(model.hvp, model.hvp.flow, part, chosen.times) for part in start.split(2500)]
     return torch.cat(parts)
 
 
-def search(model: Trained, data: DataSet, budgets: list[int], num: int) -> None:
+def search(model: Checkpoint, data: DataSet, budgets: list[int], num: int) -> None:
     flow = model.hvp.flow
     exact = drawn(model, Plan(SOLVERS["rk4"], "uniform", grids.uniform(flow, 100)), num, 0)
     print(f"exact {quality(model, data, exact, 0)[0]:.4f}; nfe sampler grid median 95% quality")

@@ -17,15 +17,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import Experiment, experiment
 from hgfctl.engine.data.mixture import ring_mixture
+from hgfctl.engine.experiment import Experiment, experiment
 from hgfctl.engine.flows.flow_matching import FlowMatching
 from hgfctl.engine.flows.velocity_laws.coupled import CoupledVelocity
 from hgfctl.engine.flows.velocity_laws.optimal_transport import TransportedVelocity, assignment
-from hgfctl.engine.metrics.sliced import sliced_wasserstein
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.plan import plan
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.statistics.sliced import sliced_wasserstein
 from hgfctl.engine.training.trainer import Trainer
 from hgfctl.presets import load
 

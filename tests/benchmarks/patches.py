@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.patches import patches
 from hgfctl.engine.flows.basis import Cosines
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
 from hgfctl.engine.randomness import generator
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import statistics
+from hgfctl.storage.runs import checkpoint_file
 
 BANDS = 8
 
@@ -46,7 +46,7 @@ def main() -> None:
     held_out = frechet_distance(statistics(patches("held-out").all().x.flatten(1)), target)
     print(f"{arguments.num} training patches: frechet {floor:.3f}; the held-out ones {held_out:.2f}")
     for run in arguments.runs:
-        model = trained(checkpoint_file(run), torch.device("cpu"))
+        model = read_checkpoint(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
             sampler = model.sampler(nfe, arguments.sampler, arguments.grid)
             rows = []

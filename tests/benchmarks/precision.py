@@ -18,17 +18,17 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.mixture import gmm64_mixture
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
 from hgfctl.engine.flows.oscillation import Oscillation
+from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.precision import Inference, prepared, region
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.solvers import GRIDS, SOLVERS
-from hgfctl.engine.solvers.plan import plan
 from hgfctl.engine.solvers.running_sum import RunningSum
-from hgfctl.engine.solvers.sampling import FlowSampler
-from hgfctl.runs import checkpoint_file
+from hgfctl.storage.runs import checkpoint_file
 
 
 def main() -> None:
@@ -46,8 +46,8 @@ def network(arguments: argparse.Namespace) -> None:
     from sklearn.svm import SVC
 
     from hgfctl.engine.data.digits import digits, to_pixels
-    from hgfctl.engine.metrics.frechet import frechet_distance
-    from hgfctl.engine.metrics.moments import statistics
+    from hgfctl.engine.statistics.frechet import frechet_distance
+    from hgfctl.engine.statistics.moments import statistics
 
     def flat(x: Tensor) -> Tensor:
         return to_pixels(x).flatten(1).double()
@@ -75,7 +75,7 @@ def network(arguments: argparse.Namespace) -> None:
 
 
 def _sampler(arguments: argparse.Namespace, precision: Inference) -> FlowSampler:
-    model = trained(checkpoint_file(arguments.run), torch.device("cpu"))
+    model = read_checkpoint(checkpoint_file(arguments.run), torch.device("cpu"))
     prepared(model.model, precision, torch.device("cpu"))
     return FlowSampler(model.shape, model.classes, model.hvp, plan(model.hvp.flow, arguments.nfe))
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import data_of, trained
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.data.mixture import GaussianMixture
+from hgfctl.engine.parts import data_of
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling import sampler_of
-from hgfctl.runs import checkpoint_file
+from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.storage.runs import checkpoint_file
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 100_000, 200_000])
     arguments = parser.parse_args()
 
-    model = trained(checkpoint_file(arguments.run), torch.device("cpu"))
+    model = read_checkpoint(checkpoint_file(arguments.run), torch.device("cpu"))
     data = data_of(model.config)
     assert isinstance(data, DensityData)
     mixture = data.density

@@ -32,21 +32,21 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from hgfctl.atomic import replacing
-from hgfctl.engine.assembly import Trained, trained
+from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint
 from hgfctl.engine.data.mixture import GaussianMixture, gmm64_mixture, ring_mixture
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.conversions import denoiser_from_hvp, hvp_from_denoiser_and_noise, noise_from_hvp
-from hgfctl.engine.flows.flow import Velocity, over
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.mixture_hvp import MixtureHVP
+from hgfctl.engine.oracles.mixture import MixtureHVP
+from hgfctl.engine.phase_space import Velocity, over
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.best import IMAGE, LONG, TABLE, VECTOR
+from hgfctl.engine.sampling.plan import plan
 from hgfctl.engine.solvers import SOLVERS
-from hgfctl.engine.solvers.best import IMAGE, LONG, TABLE, VECTOR
 from hgfctl.engine.solvers.grids import named
-from hgfctl.engine.solvers.plan import plan
 from hgfctl.errors import RequestError
-from hgfctl.runs import checkpoint_file
+from hgfctl.storage.atomic import replacing
+from hgfctl.storage.runs import checkpoint_file
 
 BUDGETS = (5, 8, 10, 15, 20, 35, 60)
 FLIP = 0.1
@@ -127,7 +127,7 @@ def _integrated(exact: MixtureHVP, start: Tensor, flow: LinearFlow) -> Tensor:
     return torch.from_numpy(done.y[:, -1]).reshape(start.shape)
 
 
-def network(model: Trained, flow: LinearFlow, points: int = 20) -> Problem:
+def network(model: Checkpoint, flow: LinearFlow, points: int = 20) -> Problem:
     """A trained network as the HVP of any linear flow: converted at equal sigma."""
     hvp, own = model.hvp, model.hvp.flow
     assert isinstance(own, LinearFlow)
@@ -162,7 +162,7 @@ def candidates(flow: str) -> Iterator[tuple[str, str]]:
 def measure(arguments: argparse.Namespace) -> None:
     done = _rows(arguments.rows) if arguments.rows.exists() else []
     seen = {(row["problem"], row["flow"], row["nfe"], row["sampler"], row["grid"]) for row in done}
-    models = [trained(checkpoint_file(run), torch.device("cpu")) for run in arguments.networks]
+    models = [read_checkpoint(checkpoint_file(run), torch.device("cpu")) for run in arguments.networks]
     for name in arguments.flows:
         flow = FLOWS[name](sd=0.5)
         laws = [law for law in ORACLES if not arguments.only or law in arguments.only]

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from hgfctl.engine import precision
-from hgfctl.engine.models.unet import UNet
+from hgfctl.engine.models.networks.unet import UNet
 
 SHAPES: dict[str, Any] = {
     "cifar10": {"resolution": 32, "channel_mult": (2, 2, 2), "dropout": 0.13},

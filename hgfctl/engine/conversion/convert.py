@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgfctl import __version__, checkpoints
-from hgfctl.engine.assembly import fresh_network, with_defaults
+from hgfctl import __version__
+from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.conversion import edm, edm2
 from hgfctl.engine.conversion.edm import Converted
 from hgfctl.engine.conversion.snapshot import read
 from hgfctl.engine.models.hvp import parameter_count
+from hgfctl.engine.parts import fresh_network
 from hgfctl.errors import RequestError, printable
-from hgfctl.inert_pickle import Unreadable
 from hgfctl.presets import Config, configuration
+from hgfctl.storage import tensor_files
+from hgfctl.storage.inert_pickle import Unreadable
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def convert(path: Path, out: Path) -> Checkpoint:
         "images": _images_seen(path),
         "converted": {"from": path.name, "network": network.architecture, "preconditioning": network.preconditioning},
     }
-    checkpoints.save(out, tensors, description)
+    tensor_files.save(out, tensors, description)
     return Checkpoint(network, config, parameters, forgotten)
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from hgfctl.engine.conversion.facts import Facts
 from hgfctl.engine.conversion.snapshot import Record
-from hgfctl.engine.models.unet_layers import BINOMIAL, BOX
+from hgfctl.engine.models.networks.unet_layers import BINOMIAL, BOX
 from hgfctl.errors import printable, unknown
-from hgfctl.inert_pickle import Unreadable
+from hgfctl.storage.inert_pickle import Unreadable
 
 AUGMENTED = 9
 """Augmentation labels of EDM's own recipe, which `geometric` gives."""

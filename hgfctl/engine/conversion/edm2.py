@@ -13,7 +13,7 @@ from torch import Tensor
 from hgfctl.engine.conversion.edm import Converted
 from hgfctl.engine.conversion.facts import Facts
 from hgfctl.engine.conversion.snapshot import Record
-from hgfctl.inert_pickle import Unreadable
+from hgfctl.storage.inert_pickle import Unreadable
 
 PRECONDITIONING = "Precond"
 LATENTS = "StabilityVAEEncoder"

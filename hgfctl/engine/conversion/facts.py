@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hgfctl.errors import printable
-from hgfctl.inert_pickle import Unreadable
+from hgfctl.storage.inert_pickle import Unreadable
 
 
 @dataclass(frozen=True)

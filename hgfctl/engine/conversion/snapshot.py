@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from hgfctl.arrays_pickle import DType, scalar
 from hgfctl.engine.conversion.storages import storage, strided
 from hgfctl.errors import RequestError, printable
-from hgfctl.inert_pickle import Calls, States, Unreadable, load
+from hgfctl.storage.arrays_pickle import DType, scalar
+from hgfctl.storage.inert_pickle import Calls, States, Unreadable, load
 
 MOST_PARTS = 20_000
 """Modules below a network; the largest published one has under 2,000."""

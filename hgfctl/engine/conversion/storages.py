@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgfctl.inert_pickle import Name, Unreadable, load
+from hgfctl.storage.inert_pickle import Name, Unreadable, load
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 

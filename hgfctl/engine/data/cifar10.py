@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hgfctl.arrays_pickle import load_arrays
-from hgfctl.atomic import replacing
 from hgfctl.engine.data.dataset import Items
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage.arrays_pickle import load_arrays
+from hgfctl.storage.atomic import replacing
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVES = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hgfctl.atomic import replacing
+from hgfctl.storage.atomic import replacing
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member."""

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from hgfctl.engine.data.density import DensityData, KnownDensity
-from hgfctl.engine.flows.rotations import as_matrices, matrix, quaternion, rotation, rotation_vector
+from hgfctl.engine.geometry.rotations import as_matrices, matrix, quaternion, rotation, rotation_vector
 from hgfctl.engine.randomness import generator
 
 

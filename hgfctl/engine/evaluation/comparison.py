@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from hgfctl.engine.evaluation.feature_set import FeatureSet
-from hgfctl.engine.metrics.extrapolation import frechet_at_infinity
-from hgfctl.engine.metrics.frechet import frechet_distance, rank
-from hgfctl.engine.metrics.kernel import Discrepancy, kernel_inception_distance
-from hgfctl.engine.metrics.moments import Statistics
-from hgfctl.engine.metrics.neighbours import Coverage, coverage
+from hgfctl.engine.statistics.extrapolation import frechet_at_infinity
+from hgfctl.engine.statistics.frechet import frechet_distance, rank
+from hgfctl.engine.statistics.kernel import Discrepancy, kernel_inception_distance
+from hgfctl.engine.statistics.moments import Statistics
+from hgfctl.engine.statistics.neighbours import Coverage, coverage
 from hgfctl.errors import RequestError
 
 FEW = 10_000

@@ -6,8 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from hgfctl.cache import sha256
-from hgfctl.engine.assembly import Trained
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.evaluation.comparison import Comparison, compare
 from hgfctl.engine.evaluation.feature_files import write_features
@@ -18,13 +17,14 @@ from hgfctl.engine.evaluation.sources import Source
 from hgfctl.engine.evaluation.unfinished import comparison_file, pass_file, read_comparison, write_comparison
 from hgfctl.engine.features.features import FeaturesId
 from hgfctl.engine.flows import flow_name
-from hgfctl.engine.metrics.kernel import mean_discrepancy
-from hgfctl.engine.metrics.neighbours import Coverage
 from hgfctl.engine.models.guided import Guidance, as_json
 from hgfctl.engine.ranks import Ranks
-from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.engine.sampling.sampler import Sampler
+from hgfctl.engine.statistics.kernel import mean_discrepancy
+from hgfctl.engine.statistics.neighbours import Coverage
 from hgfctl.errors import RequestError
 from hgfctl.presets import overridden
+from hgfctl.storage.cache import sha256
 
 MANY = 50_000
 """Images that a model makes, unless the user says otherwise: what published figures are made of."""
@@ -128,7 +128,7 @@ class Measurement:
 
 
 def image_set(
-    source: Trained | DataSet, name: str, making: Making, budget: int | None = None, seed: int = 0
+    source: Checkpoint | DataSet, name: str, making: Making, budget: int | None = None, seed: int = 0
 ) -> ImageSet:
     """The images of a data set, or those that a model makes.
 
@@ -140,7 +140,7 @@ def image_set(
             f"{name}: its items are vectors of shape {source.shape}, not images\n"
             "--features none compares them by sliced Wasserstein and MMD"
         )
-    if isinstance(source, Trained):
+    if isinstance(source, Checkpoint):
         guide = making.guidance.guide_path if making.guidance else None
         made_by = " ".join(sha256(path) for path in (source.path, guide) if path)
         return GeneratedSet(sampler_for(source, making, budget), made_by, name, making.num or MANY, seed)
@@ -148,7 +148,7 @@ def image_set(
     return StoredSet(source, name, making.num)
 
 
-def sampler_for(source: Trained, making: Making, budget: int | None) -> Sampler:
+def sampler_for(source: Checkpoint, making: Making, budget: int | None) -> Sampler:
     """How a model is sampled on a budget."""
     default = overridden(source.config, making.settings, "sample", {}).sample
     return source.sampler(budget, making.sampler, making.grid, making.guidance, default)
@@ -172,7 +172,7 @@ def reference_set(
     if isinstance(source, FeatureSet):
         return source if ranks.first else None
     assert id is not None
-    count = making.num if isinstance(source, Trained) else None
+    count = making.num if isinstance(source, Checkpoint) else None
     images = image_set(source, name, Making(num=count), None, making.seed + making.seeds * (making.num or MANY))
     file = cached_statistics(images, id) if ranks.first else None
     known = read_statistics(file, name) if file else None
@@ -210,7 +210,7 @@ def measured(
             yield Measurement((compare(source, reference),), id, source.count, source.dim)
         return
     assert id is not None
-    model = source if isinstance(source, Trained) else None
+    model = source if isinstance(source, Checkpoint) else None
     for budget in making.budgets if model else (None,):
         seeds = making.first_seeds() if model else [0]
         found, kept = [], []

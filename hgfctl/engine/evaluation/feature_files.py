@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hgfctl.arrays_pickle import load_arrays
-from hgfctl.atomic import replacing
 from hgfctl.engine.evaluation.feature_set import FeatureSet, collected
 from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.metrics.moments import Moments, Statistics
+from hgfctl.engine.statistics.moments import Moments, Statistics
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage.arrays_pickle import load_arrays
+from hgfctl.storage.atomic import replacing
 
 EDM2_NAMES = {"inception": "fid", "dinov2": "fd_dinov2"}
 """What EDM2's statistics call features."""

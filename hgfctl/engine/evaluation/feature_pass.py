@@ -9,12 +9,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hgfctl.atomic import replacing
 from hgfctl.engine.evaluation.feature_set import Collector, FeatureSet
 from hgfctl.engine.evaluation.image_sets import GeneratedSet, ImageSet
 from hgfctl.engine.evaluation.unfinished import pass_file
 from hgfctl.engine.features.features import Features
 from hgfctl.engine.ranks import Ranks
+from hgfctl.storage.atomic import replacing
 
 SAVE_SECONDS = 60
 """Between savings of what is done."""

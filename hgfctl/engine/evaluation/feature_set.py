@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.metrics.extrapolation import PARTS
-from hgfctl.engine.metrics.moments import Moments, Statistics, merged, statistics
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.extrapolation import PARTS
+from hgfctl.engine.statistics.moments import Moments, Statistics, merged, statistics
 from hgfctl.errors import HgfctlError, RequestError
 
 KEPT = 10_000

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hgfctl.engine.data.dataset import Finite
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.sampling import Sampler, check_finite
+from hgfctl.engine.sampling.sampler import Sampler, check_finite
 
 
 class ImageSet(ABC):

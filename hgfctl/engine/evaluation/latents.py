@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgfctl.atomic import replacing
-from hgfctl.engine.assembly import Trained
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.dataset import Batch, DataSet, Finite
 from hgfctl.engine.data.locate import locate
-from hgfctl.engine.solvers.inpainting import inpainted
-from hgfctl.engine.solvers.interpolation import interpolated
-from hgfctl.engine.solvers.plan import plan
-from hgfctl.engine.solvers.sampling import FlowSampler
-from hgfctl.engine.solvers.transport import Method, carried, natural_grid, velocity_of
+from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.sampler import FlowSampler
+from hgfctl.engine.transport.inpainting import inpainted
+from hgfctl.engine.transport.interpolation import interpolated
+from hgfctl.engine.transport.transport import Method, carried, natural_grid, velocity_of
 from hgfctl.errors import RequestError
+from hgfctl.storage.atomic import replacing
 
 
 class Latents(NamedTuple):
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
     error: Tensor | None
 
 
-def encoded(model: Trained, batch: Batch, method: Method, check: bool = True) -> Encoded:
+def encoded(model: Checkpoint, batch: Batch, method: Method, check: bool = True) -> Encoded:
     """Data to latents; with `check` also back again, to see how far off that is."""
     labels = batch.labels if model.classes else None
     latents, evaluations = _carried(model, batch.x.double(), labels, method, forwards=True)
@@ -53,7 +53,7 @@ def encoded(model: Trained, batch: Batch, method: Method, check: bool = True) ->
     return Encoded(Latents(latents, labels), evaluations, error)
 
 
-def decoded(model: Trained, latents: Latents, method: Method, size: int = 256) -> Iterator[Batch]:
+def decoded(model: Checkpoint, latents: Latents, method: Method, size: int = 256) -> Iterator[Batch]:
     """Latents to items, float32, `size` at a time."""
     for first in range(0, len(latents.x), size):
         part = slice(first, first + size)
@@ -61,7 +61,9 @@ def decoded(model: Trained, latents: Latents, method: Method, size: int = 256) -
         yield Batch(_carried(model, latents.x[part], labels, method, forwards=False)[0].float(), labels)
 
 
-def _carried(model: Trained, x: Tensor, labels: Tensor | None, method: Method, forwards: bool) -> tuple[Tensor, Tensor]:
+def _carried(
+    model: Checkpoint, x: Tensor, labels: Tensor | None, method: Method, forwards: bool
+) -> tuple[Tensor, Tensor]:
     hvp = model.hvp
     device = next(hvp.parameters()).device
     place = x.float().to(device) if device.type == "mps" else x.to(device)
@@ -70,7 +72,7 @@ def _carried(model: Trained, x: Tensor, labels: Tensor | None, method: Method, f
     return moved.cpu().double(), evaluations
 
 
-def filled(model: Trained, batch: Batch, hidden: Tensor, seeds: Tensor, steps: int, repeats: int) -> Tensor:
+def filled(model: Checkpoint, batch: Batch, hidden: Tensor, seeds: Tensor, steps: int, repeats: int) -> Tensor:
     """Items with their hidden part made anew, float32: see `inpainting.inpainted`; item i by seeds[i] alone."""
     hvp = model.hvp
     device = next(hvp.parameters()).device
@@ -93,7 +95,7 @@ def filled(model: Trained, batch: Batch, hidden: Tensor, seeds: Tensor, steps: i
 
 
 def interpolated_items(
-    model: Trained,
+    model: Checkpoint,
     data: DataSet | None,
     pairs: list[tuple[int, int]],
     count: int,
@@ -160,7 +162,7 @@ def write_latents(latents: Latents, path: Path) -> None:
         np.savez(file, **arrays)
 
 
-def read_latents(path: str, model: Trained) -> Latents:
+def read_latents(path: str, model: Checkpoint) -> Latents:
     """What `write_latents` wrote, or the like.
 
     Raises:

@@ -8,18 +8,18 @@ from typing import Literal, NamedTuple, get_args, get_type_hints
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import Trained
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import Batch, DataSet, Finite
 from hgfctl.engine.data.density import known_law
 from hgfctl.engine.evaluation.dequantisation import Dequantisation, dequantised
 from hgfctl.engine.evaluation.sources import data_behind, opened
-from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.divergence import ExactTrace, Hutchinson, Trace, rademacher
-from hgfctl.engine.solvers.likelihood import log_likelihood
-from hgfctl.engine.solvers.transport import Method, chosen, velocity_of
+from hgfctl.engine.statistics.estimate import Estimate, mean
+from hgfctl.engine.transport.divergence import ExactTrace, Hutchinson, Trace, rademacher
+from hgfctl.engine.transport.likelihood import log_likelihood
+from hgfctl.engine.transport.transport import Method, chosen, velocity_of
 from hgfctl.errors import HgfctlError, RequestError
 
 DRAWN = 1_000
@@ -99,7 +99,7 @@ def joined(parts: list[Likelihoods]) -> Likelihoods:
     return Likelihoods(*(None if column[0] is None else torch.cat(column) for column in columns))  # type: ignore[arg-type]
 
 
-def named_data(model: Trained, data: str | None, split: str | None, device: torch.device) -> tuple[DataSet, str]:
+def named_data(model: Checkpoint, data: str | None, split: str | None, device: torch.device) -> tuple[DataSet, str]:
     """The data that a user names, and what to call them; the model's own held-out data when None, if they have a split
     of that kind, else what it was trained on.
 
@@ -128,7 +128,7 @@ def items(data: DataSet, num: int | None, seed: int) -> Batch:
     return data.at(chosen.sort().values)
 
 
-def _check_fit(model: Trained, data: DataSet, name: str) -> None:
+def _check_fit(model: Checkpoint, data: DataSet, name: str) -> None:
     """Raises RequestError where the model cannot judge these data."""
     if data.shape != model.shape:
         raise RequestError(f"{name} has items of shape {data.shape}, and the model's are {model.shape}")
@@ -138,7 +138,7 @@ def _check_fit(model: Trained, data: DataSet, name: str) -> None:
         raise RequestError(f"{name} has {data.classes} classes, and the model was trained with {model.classes}")
 
 
-def likelihoods(model: Trained, data: DataSet, batch: Batch, request: Request, first: int = 0) -> Likelihoods:
+def likelihoods(model: Checkpoint, data: DataSet, batch: Batch, request: Request, first: int = 0) -> Likelihoods:
     """Of one batch.
 
     Args:

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from hgfctl.cache import cache_folder
 from hgfctl.engine.evaluation.feature_files import read_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.image_sets import ImageSet
 from hgfctl.engine.evaluation.unfinished import content_key
 from hgfctl.engine.features.features import FeaturesId
 from hgfctl.errors import HgfctlError
+from hgfctl.storage.cache import cache_folder
 
 
 def cached_statistics(images: ImageSet, id: FeaturesId) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hgfctl import presets
-from hgfctl.engine.assembly import Trained, trained, under_flow
+from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint, with_flow
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.images import Images, StoredImages
@@ -15,9 +15,9 @@ from hgfctl.engine.data.locate import kind_of, locate
 from hgfctl.engine.evaluation.feature_files import holds_features, read_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.errors import RequestError
-from hgfctl.runs import checkpoint_file
+from hgfctl.storage.runs import checkpoint_file
 
-Source = Trained | DataSet | FeatureSet
+Source = Checkpoint | DataSet | FeatureSet
 
 
 def opened(
@@ -43,7 +43,7 @@ def opened(
     """
     path = Path(source).expanduser()
     if path.suffix == ".safetensors" or (path / "config.yaml").is_file():
-        return trained(checkpoint_file(path), device)
+        return read_checkpoint(checkpoint_file(path), device)
     if path.suffix in (".npz", ".npy", ".pkl"):
         path = locate(source)
         if features != "none" and holds_features(path):
@@ -75,19 +75,19 @@ def check_taken(sources: Sequence[Source], resolution: int | None, split: str | 
 
 
 def by_flow(source: Source, name: str, flow: str | None) -> Source:
-    """A model under another flow; see `under_flow`.
+    """A model under another flow; see `with_flow`.
 
     Raises:
         RequestError: it is no model, or none of a flow that could be exchanged.
     """
     if flow is None:
         return source
-    if not isinstance(source, Trained):
+    if not isinstance(source, Checkpoint):
         raise RequestError(f"--flow is for models, and {name} is none")
-    return under_flow(source, flow)
+    return with_flow(source, flow)
 
 
-def data_behind(model: Trained, split: str | None = None) -> DataSet:
+def data_behind(model: Checkpoint, split: str | None = None) -> DataSet:
     """What a model was trained on, or another split of it.
 
     Raises:

@@ -9,14 +9,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from hgfctl.atomic import replacing
-from hgfctl.cache import cache_folder
 from hgfctl.engine.evaluation.comparison import Comparison
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.image_sets import ImageSet
 from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.metrics.kernel import Discrepancy
-from hgfctl.engine.metrics.neighbours import Coverage
+from hgfctl.engine.statistics.kernel import Discrepancy
+from hgfctl.engine.statistics.neighbours import Coverage
+from hgfctl.storage.atomic import replacing
+from hgfctl.storage.cache import cache_folder
 
 FORMAT = 1
 """Version of what is kept, and of how images become features; part of every key."""

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import Trained
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.evaluation.evaluate import Making, sampler_for
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.sources import Source
 from hgfctl.engine.flows import flow_name
-from hgfctl.engine.metrics.kernel import Discrepancy, gaussian_mmd2, mean_discrepancy
-from hgfctl.engine.metrics.sliced import sliced_wasserstein
 from hgfctl.engine.models.guided import as_json
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.solvers.sampling import Sampler
+from hgfctl.engine.sampling.sampler import Sampler
+from hgfctl.engine.statistics.kernel import Discrepancy, gaussian_mmd2, mean_discrepancy
+from hgfctl.engine.statistics.sliced import sliced_wasserstein
 from hgfctl.errors import HgfctlError, RequestError
 
 DRAWN = 10_000
@@ -70,7 +70,7 @@ def measured_points(
         if isinstance(one, FeatureSet) or len(one.shape) != 1:
             raise RequestError(f"{called} holds no vectors, which features none is for; images have pixels and random")
     assert not isinstance(source, FeatureSet)
-    if isinstance(reference, FeatureSet | Trained):
+    if isinstance(reference, FeatureSet | Checkpoint):
         raise RequestError(f"{reference_name}: vectors are compared with data, or with an .npz of samples")
     if source.shape != reference.shape:
         raise RequestError(
@@ -81,7 +81,7 @@ def measured_points(
         if min(count, one.count if isinstance(one, DataSet) else count) < FEWEST:
             raise RequestError(f"fewer than {FEWEST} points of {called}: nothing can be said of them")
     for budget in making.budgets:
-        sampler = sampler_for(source, making, budget) if isinstance(source, Trained) else None
+        sampler = sampler_for(source, making, budget) if isinstance(source, Checkpoint) else None
         found = []
         for seed in making.first_seeds(DRAWN):
             points = made(sampler, count, seed, batch) if sampler else draw(source, count, seed)  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hgfctl.cache import cache_folder, reason, sha256
 from hgfctl.engine.features.features import Features, FeaturesId, resized, to_rgb
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage.cache import cache_folder, reason, sha256
 
 SIDE, PATCH = 224, 14
 SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hgfctl.cache import Published, sha256
 from hgfctl.engine.features.features import Features, FeaturesId, resized, to_rgb
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.storage.cache import Published, sha256
 
 DIM = 2048
 SIDE = 299

@@ -4,7 +4,8 @@ import numpy as np
 from torch import Tensor
 
 from hgfctl.engine.figures.picture import Picture, from_figure
-from hgfctl.engine.figures.samples import images_grid, to_bytes
+from hgfctl.engine.figures.samples import images_grid
+from hgfctl.storage.sample_files import to_bytes
 
 
 def interpolation_figure(x: Tensor, background: Tensor | None = None) -> Picture:

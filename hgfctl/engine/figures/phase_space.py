@@ -12,7 +12,8 @@ from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.figures.picture import Picture, from_figure
 from hgfctl.engine.figures.spread import END, START, course_colours, density_1d, density_2d, levels, window
 from hgfctl.engine.flows import flow_name
-from hgfctl.engine.flows.flow import Flow, State
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hgfctl.atomic import replacing
+from hgfctl.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

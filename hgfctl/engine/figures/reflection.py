@@ -11,8 +11,8 @@ from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.figures.picture import Picture, from_figure
 from hgfctl.engine.figures.spread import END, MIDDLE, START, course_colours
 from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.metrics.uniformity import Decay, Distance, decay, distance_from_uniform
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.uniformity import Decay, Distance, decay, distance_from_uniform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

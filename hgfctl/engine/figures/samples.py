@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hgfctl.engine.figures.picture import Picture, from_figure, from_image
 from hgfctl.engine.figures.sphere import are_rotations, on_a_sphere, rotation_maps, sphere_map
+from hgfctl.storage.sample_files import to_bytes
 
 SMALLEST_TILE = 32
 """Pixels; smaller images are enlarged by a whole factor, so that they can be seen and stay exact."""
@@ -36,11 +37,6 @@ def _period(labels: Tensor) -> int | None:
     count = len(labels.unique())
     cycled = 1 < count <= 16 and count < len(labels) and bool((labels[count:] == labels[:-count]).all())
     return count if cycled else None
-
-
-def to_bytes(x: Tensor) -> np.ndarray:
-    """Images (N, C, H, W) in [-1, 1] -> (N, H, W, C) uint8, rounded to the nearest of 256 levels."""
-    return ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def images_grid(images: np.ndarray, columns: int | None = None) -> Picture:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.quiver import Quiver
 
-    from hgfctl.engine.assembly import Trained
+    from hgfctl.engine.checkpoint import Checkpoint
 
 ARROWS = 21
 """A side."""
@@ -47,7 +47,7 @@ class ScorePicture:
     density: ExactDensity | None
 
 
-def picture_of(model: "Trained", noise: float | None, t: float) -> ScorePicture:
+def picture_of(model: "Checkpoint", noise: float | None, t: float) -> ScorePicture:
     """A trained score in the plane on its own data.
 
     Args:
@@ -58,7 +58,8 @@ def picture_of(model: "Trained", noise: float | None, t: float) -> ScorePicture:
     Raises:
         RequestError: the model has no such score, or its data do not lie in the plane.
     """
-    from hgfctl.engine.assembly import data_of, fresh_network, root_mean_square
+    from hgfctl.engine.checkpoint import root_mean_square
+    from hgfctl.engine.parts import data_of, fresh_network
 
     if model.shape != (2,):
         raise RequestError(f"scores are drawn in the plane, and this one is of items of shape {model.shape}")

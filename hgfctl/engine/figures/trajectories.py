@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.figures.picture import Picture, from_figure, from_frames
-from hgfctl.engine.flows.flow import Velocity
+from hgfctl.engine.phase_space import Velocity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.designed import Designed
-from hgfctl.engine.flows.flow import require_positive
 from hgfctl.engine.flows.forces.absent import AbsentForce, lies_elsewhere
 from hgfctl.engine.flows.forces.affine import affine, rows
 from hgfctl.engine.flows.forces.checked import checked

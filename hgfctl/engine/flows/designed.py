@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, require_positive
+from hgfctl.engine.checks import require_positive
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.priors.fit import Fit
 from hgfctl.engine.flows.priors.mixture import MixturePrior

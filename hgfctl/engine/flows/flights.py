@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, as_times, over
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.integrators import INTEGRATORS, runge_kutta
 from hgfctl.engine.integrators.symplectic import Splitting
+from hgfctl.engine.phase_space import State, as_times, over
 
 
 @dataclass(frozen=True)

@@ -2,40 +2,19 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.basis import COORDINATES, Basis
+from hgfctl.engine.flows.moments import Moments
 from hgfctl.engine.flows.priors.prior import Prior
 from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
-
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""A velocity field V(x, t): x of shape (B, *D), t a scalar or (B,) tensor of times -> (B, *D)."""
-
-
-class State(NamedTuple):
-    """A point of phase space: position x and velocity v, both (B, *D)."""
-
-    x: Tensor
-    v: Tensor
-
-
-class Moments(NamedTuple):
-    """Second moments of (x_t, v_t) a coordinate, x measured from the flow's centre; each of the shape of t.
-
-    A flow that treats each mode of its basis by itself has moments a mode: (B or 1, *D), as modes have.
-    `residual` is vv - xv^2 / xx, what the best linear guess of v_t from x_t leaves; a flow knows it without the
-    cancellation of that difference, which costs all digits where x_t is nearly noise.
-    """
-
-    xx: Tensor
-    xv: Tensor
-    vv: Tensor
-    residual: Tensor
+from hgfctl.engine.phase_space import State
 
 
 @dataclass(frozen=True)
@@ -143,20 +122,3 @@ class Flow(ABC):
     def restored(self, tensors: Mapping[str, Tensor]) -> Self:
         """The flow with what a checkpoint holds, see `tensors`."""
         return self
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raises ValueError unless 0 < value < infinity."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, not {value}")
-
-
-def over(t: Tensor, x: Tensor) -> Tensor:
-    """A quantity that depends on time, () or (B,), shaped so that it multiplies x of shape (B, *D)."""
-    return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
-
-
-def as_times(t: float | Tensor, like: Tensor) -> Tensor:
-    """Times as a float64 tensor on the device of x (float32 where the device has no float64)."""
-    dtype = torch.float32 if like.device.type == "mps" else torch.float64
-    return torch.as_tensor(t, dtype=dtype, device=like.device)

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Moments, State, over
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.moments import Moments
 from hgfctl.engine.flows.priors.gaussian import GaussianPrior
+from hgfctl.engine.phase_space import State, over
 
 
 class Path(NamedTuple):

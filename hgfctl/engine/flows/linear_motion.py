@@ -7,15 +7,16 @@ from torch import Tensor
 
 from hgfctl.engine.flows.basis import Basis
 from hgfctl.engine.flows.designed import COLLAPSED, Designed
-from hgfctl.engine.flows.flow import Moments, State
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.forces.none import NoForce
+from hgfctl.engine.flows.moments import Moments
 from hgfctl.engine.flows.motion import Motion
 from hgfctl.engine.flows.priors.gaussian import GaussianPrior
 from hgfctl.engine.flows.priors.prior import Prior
 from hgfctl.engine.flows.velocity_laws.aimed import AimedVelocity
 from hgfctl.engine.flows.velocity_laws.coupled import CoupledVelocity
 from hgfctl.engine.flows.velocity_laws.gaussian import GaussianVelocity
+from hgfctl.engine.phase_space import State
 
 GROWTH = 1e6
 """Of distances until T, at most: states and moments are differences of terms as large as this."""

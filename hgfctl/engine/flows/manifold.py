@@ -13,7 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Moments, State, require_positive
+from hgfctl.engine.checks import require_positive
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.moments import Moments
+from hgfctl.engine.phase_space import State
 
 TOLERANCE = 1e-3
 """How far from the manifold, in units of its size, data may lie: what a few written digits leave. They are confined."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.basis import COORDINATES, Basis
-from hgfctl.engine.flows.flow import Moments
+from hgfctl.engine.flows.moments import Moments
 
 
 class Motion(NamedTuple):

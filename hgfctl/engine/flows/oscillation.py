@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import require_positive
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.linear import LinearFlow, Path
 from hgfctl.engine.flows.velocity_laws.gaussian import GaussianVelocity
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from hgfctl.engine.flows.designed import Designed
 from hgfctl.engine.flows.flights import Flights
-from hgfctl.engine.flows.flow import Moments, State
+from hgfctl.engine.flows.moments import Moments
 from hgfctl.engine.flows.priors.prior import Prior
+from hgfctl.engine.phase_space import State
 
 LOOKS = 65
 """Times at which moments are measured, evenly spaced from 0 to T."""

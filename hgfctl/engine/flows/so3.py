@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, over
 from hgfctl.engine.flows.manifold import Manifold, Sizes
 from hgfctl.engine.flows.priors.rotations import RotationPrior
-from hgfctl.engine.flows.rotations import as_matrices, hat, nearest_rotation, rotation, rotation_vector
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.geometry.rotations import as_matrices, hat, nearest_rotation, rotation, rotation_vector
+from hgfctl.engine.phase_space import State, over
 
 
 @dataclass(frozen=True)

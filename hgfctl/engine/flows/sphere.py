@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, over, require_positive
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.manifold import Manifold, Sizes
 from hgfctl.engine.flows.priors.sphere import SpherePrior
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.phase_space import State, over
 
 
 @dataclass(frozen=True)

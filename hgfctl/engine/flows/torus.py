@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.box import Box
-from hgfctl.engine.flows.flow import Moments, State, over, require_positive
+from hgfctl.engine.flows.moments import Moments
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.phase_space import State, over
 
 
 @dataclass(frozen=True)

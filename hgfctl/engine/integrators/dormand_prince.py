@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import as_times, over
+from hgfctl.engine.phase_space import as_times, over
 from hgfctl.errors import HgfctlError
 
 ItemDerivative = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State
+from hgfctl.engine.phase_space import State
 
 Force = Callable[[Tensor, Tensor], Tensor]
 """A force field F(x, t): x of shape (B, *D), t a scalar tensor -> (B, *D)."""

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, as_times, over
 from hgfctl.engine.integrators.integrator import Force
 from hgfctl.engine.integrators.symplectic import Splitting
+from hgfctl.engine.phase_space import State, as_times, over
 from hgfctl.errors import HgfctlError
 
 

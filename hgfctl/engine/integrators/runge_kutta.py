@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, as_times
 from hgfctl.engine.integrators.integrator import Force, Integrator
+from hgfctl.engine.phase_space import State, as_times
 
 Derivative = Callable[[Tensor, Tensor], Tensor]
 """dy/dt = f(y, t): y of any shape, t a scalar tensor -> the shape of y."""

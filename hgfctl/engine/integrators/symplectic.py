@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State, as_times, over
 from hgfctl.engine.integrators.integrator import Force, Integrator
+from hgfctl.engine.phase_space import State, as_times, over
 
 
 @dataclass(frozen=True)

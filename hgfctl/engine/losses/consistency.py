@@ -20,13 +20,13 @@ from torch import Generator, Tensor, nn
 
 from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
-from hgfctl.engine.flows.flow import over
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import States, draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.directional import bare, derivative_along
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.phase_space import over
 
 
 class Consistency(nn.Module):

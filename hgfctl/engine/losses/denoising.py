@@ -16,11 +16,11 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.losses.hamiltonian import galerkin
 from hgfctl.engine.losses.score_loss import dot, noise_like
 from hgfctl.engine.losses.times import stratified
 from hgfctl.engine.models.noised_score import NoisedScore
+from hgfctl.engine.phase_space import State
 
 Method = Literal["dsm", "hsm"]
 

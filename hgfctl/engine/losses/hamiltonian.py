@@ -12,11 +12,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import reversible
 from hgfctl.engine.integrators.symplectic import LEAPFROG
 from hgfctl.engine.losses.score_loss import dot, noise_like
 from hgfctl.engine.models.score import Field
+from hgfctl.engine.phase_space import State
 
 
 @dataclass(frozen=True)

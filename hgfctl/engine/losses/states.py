@@ -5,9 +5,10 @@ from typing import NamedTuple
 from torch import Generator, Tensor
 
 from hgfctl.engine.data.augmentation import Augmentation, Augmented
-from hgfctl.engine.flows.flow import Flow, as_times
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.times import Times
+from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import normal
 
 

@@ -1,1 +1,1 @@
-"""How good samples and scores are. `frechet` compares sets of features; `score_error` and `hsd` judge a score field."""
+"""How good a trained score or a force is: `score_error` and `hsd` judge a score field, `force_report` a force."""

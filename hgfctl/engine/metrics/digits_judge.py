@@ -5,8 +5,8 @@ from functools import cached_property
 from torch import Tensor
 
 from hgfctl.engine.data.digits import digits, to_pixels
-from hgfctl.engine.metrics.frechet import frechet_distance
-from hgfctl.engine.metrics.moments import statistics
+from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.moments import statistics
 
 
 class DigitsJudge:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators import runge_kutta
 from hgfctl.engine.metrics.force_derivatives import FieldOfForce
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
 from hgfctl.errors import RequestError
 

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.flights import Flights
-from hgfctl.engine.flows.flow import Flow, State
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.simulated import Simulated
 from hgfctl.engine.metrics.force_derivatives import Derivatives, derivatives
 from hgfctl.engine.metrics.force_flights import Drift, Lyapunov, energy_drift, lyapunov, potential_of
-from hgfctl.engine.metrics.two_sample import two_sample
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.two_sample import two_sample
 
 MOMENTS = 33
 """Times, evenly spaced from 0 to T."""

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.density import ExactDensity
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators.integrator import Force
 from hgfctl.engine.integrators.symplectic import LEAPFROG
 from hgfctl.engine.losses.score_loss import dot, noise_like
-from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.models.score import Field
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.estimate import Estimate, mean
 
 
 def flight_times(t: float, steps: int) -> Tensor:

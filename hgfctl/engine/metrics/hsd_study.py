@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.data.density import DensityData, ExactDensity
-from hgfctl.engine.flows.flow import State
 from hgfctl.engine.integrators.symplectic import LEAPFROG
 from hgfctl.engine.losses.hamiltonian import galerkin
 from hgfctl.engine.losses.score_loss import dot
-from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.metrics.hsd import Flights, flight_times, hsd_by_critic, hsd_exact, liouville_hvp
-from hgfctl.engine.models.perceptron import Perceptron
+from hgfctl.engine.models.networks.perceptron import Perceptron
+from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.estimate import Estimate, mean
 
 Shape = Callable[[Tensor], Tensor]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.data.density import ExactDensity
-from hgfctl.engine.metrics.estimate import Estimate, mean
 from hgfctl.engine.models.score import Field
+from hgfctl.engine.statistics.estimate import Estimate, mean
 
 
 class ScoreError(NamedTuple):

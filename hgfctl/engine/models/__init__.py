@@ -9,18 +9,6 @@ of `clocks`.
 
 from hgfctl.registry import Registry
 
-NETWORKS = Registry(
-    "network",
-    {
-        "adm": "hgfctl.engine.models.adm:ADM",
-        "dit": "hgfctl.engine.models.dit:DiT",
-        "edm2": "hgfctl.engine.models.magnitude_unet:MagnitudeUNet",
-        "mlp": "hgfctl.engine.models.mlp:MLP",
-        "perceptron": "hgfctl.engine.models.perceptron:Perceptron",
-        "unet": "hgfctl.engine.models.unet:UNet",
-    },
-)
-
 MODELS = Registry(
     "model",
     {

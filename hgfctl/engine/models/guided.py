@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp, hvp_from_denoiser_and_noise, noise_from_hvp
-from hgfctl.engine.flows.flow import Flow, over
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.phase_space import over
 
 BORDER = 1e-5
 """Relative width of an interval's ends, which belong to it: a call at an end is guided in every device's arithmetic."""

@@ -5,8 +5,9 @@ from typing import NamedTuple, Self
 
 from torch import Tensor, nn
 
-from hgfctl.engine.flows.flow import Flow, over
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.preconditioning import precondition
+from hgfctl.engine.phase_space import over
 
 SIGMA_SEEN = (0.002, 80.0)
 """Where the noise level that a network sees ends; ln(sigma) itself diverges at the data and at the prior."""

@@ -4,11 +4,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hgfctl.engine.flows.flow import Flow, over
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models import CLOCKS
 from hgfctl.engine.models.clocks import Clock
 from hgfctl.engine.models.hvp import HVP, SIGMA_SEEN
+from hgfctl.engine.phase_space import over
 
 
 class NoisePredictor(HVP):

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from hgfctl.engine.flows import flow_name
 from hgfctl.engine.flows.conversions import noise_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
-from hgfctl.engine.flows.flow import over
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.score import Field
+from hgfctl.engine.phase_space import over
 from hgfctl.errors import RequestError
 
 

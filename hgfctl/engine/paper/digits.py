@@ -2,7 +2,7 @@
 
 import torch
 
-from hgfctl.engine.assembly import Trained
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.metrics.digits_judge import DigitsJudge
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
@@ -10,7 +10,7 @@ from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
 SHOWN = 80
 
 
-def digits_exhibit(model: Trained, nfe: int, num: int, seconds: float) -> Exhibit:
+def digits_exhibit(model: Checkpoint, nfe: int, num: int, seconds: float) -> Exhibit:
     """Args:
     model: a trained flow on scikit-learn's digits.
     nfe: budget of network evaluations a digit.

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hgfctl.atomic import replacing
 from hgfctl.engine.figures.picture import Picture
+from hgfctl.storage.atomic import replacing
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What the Hamiltonian score discrepancy is worth."""
 
 from hgfctl.engine.figures.hsd import hsd_figure
-from hgfctl.engine.metrics.estimate import Estimate
 from hgfctl.engine.metrics.hsd_study import Study
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.statistics.estimate import Estimate
 
 
 def hsd_exhibit(study: Study) -> Exhibit:

@@ -2,13 +2,14 @@
 
 import torch
 
-from hgfctl.engine.assembly import Trained, data_of
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.checkerboard import Checkerboard
 from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.figures.reflection import ReflectionStudy, reflection_figure
 from hgfctl.engine.figures.trajectories import Course, panels
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
-from hgfctl.engine.solvers.sampling import FlowSampler
+from hgfctl.engine.parts import data_of
+from hgfctl.engine.sampling.sampler import FlowSampler
 
 PARTICLES = 2000
 """Of the picture of the way back."""
@@ -57,7 +58,7 @@ def _both(found: ReflectionStudy, t: float) -> str:
     return f"{found.at(t).measured:.4f}; {(found.decay.left(t) ** 2 + found.at(t).floor ** 2) ** 0.5:.4f}"
 
 
-def samples_exhibit(model: Trained, num: int, seconds: float) -> Exhibit:
+def samples_exhibit(model: Checkpoint, num: int, seconds: float) -> Exhibit:
     """Args:
     model: a trained reflection on a checkerboard.
     num: samples to judge it by.

@@ -4,11 +4,12 @@ import math
 
 import torch
 
-from hgfctl.engine.assembly import Trained, data_of, fresh_network, root_mean_square
+from hgfctl.engine.checkpoint import Checkpoint, root_mean_square
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.figures.score import picture_of, score_figure
 from hgfctl.engine.metrics.score_report import score_report
 from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.parts import data_of, fresh_network
 from hgfctl.engine.randomness import generator
 
 T = 0.2
@@ -17,7 +18,7 @@ TIMES = (0.05, T)
 """At which HSD is measured."""
 
 
-def score_exhibit(model: Trained, seconds: float) -> Exhibit:
+def score_exhibit(model: Checkpoint, seconds: float) -> Exhibit:
     """Args:
     model: a trained score in the plane, of data whose score is known.
     seconds: of its training.

@@ -1,7 +1,7 @@
-"""Sampling: dx/dt = V(x, t) from x_T ~ prior back to t = 0, on a budget of network evaluations (NFE).
+"""Methods and grids for dx/dt = V(x, t), from x_T ~ prior back to t = 0.
 
-A grid says at which times; a solver says how to step between them; `plan` chooses both and keeps the budget; `sampling`
-draws items by their seeds. A solver needs a velocity and a flow, never a network.
+A grid says at which times; a solver says how to step between them. A solver needs a velocity and a flow, never a
+network; budgets and items are the business of the room `sampling`.
 """
 
 from hgfctl.registry import Registry

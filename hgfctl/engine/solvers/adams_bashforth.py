@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.running_sum import RunningSum
 from hgfctl.engine.solvers.solver import Solver
 

@@ -7,8 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Velocity, over
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.integrators.dormand_prince import ERROR, A, C
+from hgfctl.engine.phase_space import Velocity, over
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import HgfctlError
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp, noise_from_hvp
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.exponential import MASSES, NODES
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError

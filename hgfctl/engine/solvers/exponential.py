@@ -20,8 +20,9 @@ from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 

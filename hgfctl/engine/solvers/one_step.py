@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.integrators import runge_kutta
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.running_sum import RunningSum
 from hgfctl.engine.solvers.solver import Solver
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.engine.solvers.stochastic import StochasticSolver
 

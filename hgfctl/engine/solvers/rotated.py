@@ -11,9 +11,10 @@ from hgfctl.engine.flows.conversions import (
     hvp_from_denoiser_and_noise,
     noise_from_hvp,
 )
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.flows.oscillation import Oscillation
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.adams_bashforth import AB2, AB3, AB4
 from hgfctl.engine.solvers.adams_moulton import ABM2, ABM3
 from hgfctl.engine.solvers.solver import Solver

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.phase_space import Velocity
 
 
 class Solver(ABC):

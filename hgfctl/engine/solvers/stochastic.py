@@ -9,9 +9,10 @@ from typing import Self
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow, Velocity
+from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.integrators import runge_kutta
+from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine import precision
-from hgfctl.engine.assembly import Experiment
+from hgfctl.engine.experiment import Experiment
 from hgfctl.engine.models.hvp import parameter_count
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.training.memory import peak_memory

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hgfctl import checkpoints
 from hgfctl.engine.training.power_ema import Profile, combination, misfit, power
 from hgfctl.errors import RequestError
-from hgfctl.runs import Run, step_of
+from hgfctl.storage import tensor_files
+from hgfctl.storage.runs import Run, step_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def rebuild(run: Run, sigma_rel: float, step: int | None = None, out: Path | Non
 
     Raises:
         RequestError: no snapshots, none of that step, or a width that no power has.
-        checkpoints.Damaged: a snapshot is.
+        tensor_files.Damaged: a snapshot is.
     """
     found = {step_of(path): path for path in run.snapshots()}
     if not found:
@@ -55,22 +55,22 @@ def rebuild(run: Run, sigma_rel: float, step: int | None = None, out: Path | Non
     except ValueError as error:
         raise RequestError(f"--sigma-rel: {error}") from None
     paths = [path for at, path in found.items() if at <= last]
-    widths = checkpoints.description(paths[-1]).get("widths", [])
+    widths = tensor_files.description(paths[-1]).get("widths", [])
     profiles = [Profile(power(w), step_of(path)) for path in paths for w in widths]
     weights = combination(profiles, wanted)
     total: dict[str, Tensor] = {}
     for i, path in enumerate(paths):
-        tensors, description = checkpoints.load(path)
+        tensors, description = tensor_files.load(path)
         for j, w in enumerate(widths):
             share = float(weights[i * len(widths) + j])
             for name, tensor in tensors.items():
                 if name.startswith(f"{w}."):
                     key = name.removeprefix(f"{w}.")
                     total[key] = total.get(key, torch.zeros_like(tensor, dtype=torch.float64)) + share * tensor
-    plain, _ = checkpoints.load(run.checkpoint(last))
+    plain, _ = tensor_files.load(run.checkpoint(last))
     result = {name: total[name].to(tensor.dtype) if name in total else tensor for name, tensor in plain.items()}
     path = out or run.folder / "emas" / f"sigma-{sigma_rel:g}-step-{last:08d}.safetensors"
     kind = description["config"]["model"]["name"]
     del description["widths"], description["format"]
-    checkpoints.save(path, result, {**description, "kind": kind, "sigma_rel": sigma_rel})
+    tensor_files.save(path, result, {**description, "kind": kind, "sigma_rel": sigma_rel})
     return Rebuilt(path, last, len(profiles), misfit(profiles, weights, wanted))

@@ -9,19 +9,20 @@ from typing import Any
 
 import torch
 
-from hgfctl import __version__, checkpoints
-from hgfctl.atomic import replacing
-from hgfctl.engine.assembly import flow_tensors, weights
+from hgfctl import __version__
+from hgfctl.engine.checkpoint import flow_tensors, weights
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.score import Score
-from hgfctl.engine.sampling import sampler_of
+from hgfctl.engine.sampling.choose import sampler_of
 from hgfctl.engine.training.board import Board
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
-from hgfctl.runs import Run
+from hgfctl.storage import tensor_files
+from hgfctl.storage.atomic import replacing
+from hgfctl.storage.runs import Run
 
 ABSURD = 1e3
 """Times the size of a right answer: a mean loss above this comes from weights that are lost."""
@@ -100,9 +101,9 @@ class Session:
         """
         for step in self.run.resumable_steps():
             try:
-                kept, made = checkpoints.load(self.run.checkpoint(step))
-                tensors, description = checkpoints.load(self.run.state(step))
-            except checkpoints.Damaged as damage:
+                kept, made = tensor_files.load(self.run.checkpoint(step))
+                tensors, description = tensor_files.load(self.run.state(step))
+            except tensor_files.Damaged as damage:
                 on_damage(str(damage))
                 continue
             now = self.description()
@@ -189,7 +190,7 @@ class Session:
         trainer = self.trainer
         if lasting and self.config.train.power_emas:
             self._snapshot()
-        checkpoints.save(
+        tensor_files.save(
             self.run.state(trainer.step),
             trainer.state(),
             {
@@ -205,7 +206,7 @@ class Session:
             },
         )
         path = self.run.checkpoint(trainer.step)
-        checkpoints.save(path, weights(trainer.ema), self.description())
+        tensor_files.save(path, weights(trainer.ema), self.description())
         self.run.drop_old_states(self.config.train.keep)
         return Saved(path)
 
@@ -213,7 +214,7 @@ class Session:
         widths, averages = self.config.train.power_emas, self.trainer.power_averages()
         tensors = {f"{s}.{name}": p for s, part in zip(widths, averages, strict=True) for name, p in part.items()}
         description = {**self.description(), "kind": "power-emas", "widths": list(widths)}
-        checkpoints.save(self.run.snapshot(self.trainer.step), tensors, description)
+        tensor_files.save(self.run.snapshot(self.trainer.step), tensors, description)
 
     def description(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""

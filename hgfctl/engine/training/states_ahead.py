@@ -14,13 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hgfctl.engine.assembly import Experiment
-from hgfctl.engine.flows.flow import as_times
+from hgfctl.engine.experiment import Experiment
 from hgfctl.engine.flows.simulated import Simulated
 from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import States, augmented
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import generator, normal
 
 FLIGHTS = 8

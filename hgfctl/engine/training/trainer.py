@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hgfctl.engine import precision
-from hgfctl.engine.assembly import Experiment
 from hgfctl.engine.data.dataset import Batch
+from hgfctl.engine.experiment import Experiment
 from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.loss import Adaptive, Share, Shared
 from hgfctl.engine.models.hvp import HVP

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import as_times
 from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.phase_space import as_times
 from hgfctl.errors import HgfctlError, RequestError
 
 FARTHEST = 1e6

@@ -1,6 +1,5 @@
 """Forces that are the slope of a potential: energy |v|^2/2 + U(x) is kept, if U does not depend on time."""
 
-import math
 from abc import abstractmethod
 
 from torch import Tensor
@@ -19,10 +18,3 @@ class ConservativeForce(Force):
 def total(energies: Tensor) -> Tensor:
     """Energies of coordinates (B, *D), summed over each item: (B,)."""
     return energies.flatten(1).sum(1)
-
-
-def require_finite(**values: float) -> None:
-    """Raises ValueError naming the first that is not finite."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, not {value}")

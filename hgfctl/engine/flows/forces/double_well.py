@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import require_positive
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.forces.conservative import ConservativeForce, total
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hgfctl.engine.flows.forces.conservative import ConservativeForce, require_finite, total
+from hgfctl.engine.checks import require_finite
+from hgfctl.engine.flows.forces.conservative import ConservativeForce, total
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.expressions import Apply, ExpressionError, Leaf, Name, Number, Step, evaluate, parse
-from hgfctl.engine.flows.flow import over
 from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.phase_space import over
 
 VECTORS = ("x", "v")
 NAMES = (*VECTORS, "t")

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import require_positive
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.forces.conservative import ConservativeForce
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.forces.conservative import ConservativeForce, require_finite, total
+from hgfctl.engine.checks import require_finite
+from hgfctl.engine.flows.forces.conservative import ConservativeForce, total
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hgfctl.engine.flows.priors.prior import Prior
-from hgfctl.engine.metrics.two_sample import two_sample
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.statistics.two_sample import two_sample
 
 MISFIT = 0.01
 """p-value below which a prior is said not to fit; one that does is said not to in 1 of 100 cases."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from hgfctl.engine.flows.rotations import matrix
+from hgfctl.engine.geometry.rotations import matrix
 
 
 @dataclass(frozen=True)

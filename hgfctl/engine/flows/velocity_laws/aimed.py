@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import require_positive
+from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.motion import Motion

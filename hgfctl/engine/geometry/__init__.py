@@ -1,0 +1,1 @@
+"""Shapes that positions live on, without flows: maps, distances, uniform laws."""

@@ -1,0 +1,19 @@
+"""Networks: modules N(x, noise, labels) that know nothing of flows.
+
+x is (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None -> (B, *D); a network of images may also be
+told (B, k) how they were augmented.
+"""
+
+from hgfctl.registry import Registry
+
+NETWORKS = Registry(
+    "network",
+    {
+        "adm": "hgfctl.engine.models.networks.adm:ADM",
+        "dit": "hgfctl.engine.models.networks.dit:DiT",
+        "edm2": "hgfctl.engine.models.networks.magnitude_unet:MagnitudeUNet",
+        "mlp": "hgfctl.engine.models.networks.mlp:MLP",
+        "perceptron": "hgfctl.engine.models.networks.perceptron:Perceptron",
+        "unet": "hgfctl.engine.models.networks.unet:UNet",
+    },
+)

@@ -1,0 +1,66 @@
+"""The parts that a configuration names: data, network, flow, model; an experiment and a checkpoint both build them."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hgfctl.engine.data import AUGMENTATIONS, DATA
+from hgfctl.engine.data.dataset import DataSet
+from hgfctl.engine.flows import FLOWS
+from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.models import MODELS
+from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.networks import NETWORKS
+from hgfctl.engine.models.noised_score import NoisedScore
+from hgfctl.engine.models.score import Score
+from hgfctl.errors import RequestError
+from hgfctl.presets import Component, Config
+
+Model = HVP | Score | NoisedScore
+
+
+def data_of(config: Config) -> DataSet:
+    """The data that a configuration names.
+
+    Raises:
+        RequestError: they are not there, or not usable.
+    """
+    name = config.data.name
+    if name not in DATA and Path(name).suffix in (".npz", ".npy", ".zip"):
+        kind = "folder" if name.endswith(".zip") else "array"
+        raise RequestError(f"unknown data '{name}'; of a file it is data={{name: {kind}, path: {name}}}")
+    data: DataSet = DATA.build(name, config.data.options)
+    return data
+
+
+def build_flow(config: Config, supplied: Supplied) -> Flow:
+    assert config.flow is not None
+    flow: Flow = FLOWS.build(config.flow.name, config.flow.options, supplied=supplied)
+    return flow
+
+
+def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network that a configuration names, newly initialised: for critics, too."""
+    network: nn.Module = NETWORKS.build(
+        config.network.name,
+        config.network.options,
+        shape=shape,
+        classes=classes,
+        augment_dim=AUGMENTATIONS[config.augment.name].labels if config.augment else 0,
+    )
+    return network
+
+
+def build_model(config: Config, shape: tuple[int, ...], classes: int, flow: Flow | None) -> Model:
+    model: Model = MODELS.build(
+        config.model.name, config.model.options, network=fresh_network(config, shape, classes), flow=flow
+    )
+    return model
+
+
+def with_option(config: Config, place: str, option: str, value: Any) -> Config:
+    component: Component = getattr(config, place)
+    options = {**component.options, option: value}
+    return config.model_copy(update={place: Component(name=component.name, options=options)})
