@@ -1,4 +1,8 @@
-"""What a user can mend, and nothing else. Every other exception is a bug and may look like one (--debug)."""
+"""Errors that a user can mend, and nothing else; every other exception is a bug and may look like one.
+
+A message names parameters between backticks as Python has them, `nfe` or `nfe=10`, and keys of a configuration with
+their value, `train.batch=64`; the command line writes --nfe, --nfe 10 and --set train.batch=64 in their place.
+"""
 
 import difflib
 from collections.abc import Iterable

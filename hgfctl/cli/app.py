@@ -8,6 +8,7 @@ import typer
 
 from hgfctl import __version__
 from hgfctl.cli import convert, data, ema, eval_fid, latents, likelihood, presets, sample, score_match, train, visualize
+from hgfctl.cli.spelling import spelled
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.processes import first as first_rank
 
@@ -88,7 +89,7 @@ def status() -> int:
 
 def _say(message: str, code: int) -> int:
     if message:
-        print(f"hgfctl: {message}", file=sys.stderr)
+        print(f"hgfctl: {spelled(message)}", file=sys.stderr)
     return code
 
 

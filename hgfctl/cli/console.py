@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hgfctl.cli.spelling import spelled
 from hgfctl.errors import RequestError
 from hgfctl.processes import first
 
@@ -55,7 +56,7 @@ def _finite(value: Any) -> Any:
 def note(message: str) -> None:
     """A line for the reader, on stderr; from the first rank."""
     if first():
-        print(f"hgfctl: {message}", file=sys.stderr, flush=True)
+        print(f"hgfctl: {spelled(message)}", file=sys.stderr, flush=True)
 
 
 def plain(line: str) -> None:
