@@ -14,7 +14,7 @@ from hgfctl.cli.spelling import spelled
         ("`train.batch=64` fits", "--set train.batch=64 fits"),
         ("`train.batch` is needed", "train.batch is needed"),
         ("`hgfctl presets` lists them", "`hgfctl presets` lists them"),
-        ("`no_such_option` stays", "`no_such_option` stays"),
+        ("`sample CKPT --nfe 10` stays", "`sample CKPT --nfe 10` stays"),
         ("no backticks", "no backticks"),
     ],
 )
