@@ -132,12 +132,12 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path) -> None:
     part = session(run)
     for event in part.events(stop=lambda: part.trainer.step == 5):
         del event
-    assert run.checkpoint(5).exists()
+    assert run.checkpoint_at(5).exists()
     again = session(run)
     assert again.resume(on_damage=pytest.fail)
     assert again.trainer.step == 5
     list(again.events(stop=lambda: False))
-    assert same(weights(run.checkpoint(10)), weights(whole.checkpoint(10)))
+    assert same(weights(run.checkpoint_at(10)), weights(whole.checkpoint_at(10)))
     assert same(weights(run.state(10)), weights(whole.state(10)))
     assert [(row["step"], row["loss"], row["lr"]) for row in run.read_log()] == [
         (row["step"], row["loss"], row["lr"]) for row in whole.read_log()

@@ -262,7 +262,7 @@ def _runs(place: Path, preset: str) -> "Iterator[tuple[Run, Config]]":
 
 
 def _finished(run: "Run", config: "Config") -> bool:
-    return run.checkpoint(config.train.steps).is_file() and run.log.is_file()
+    return run.checkpoint_at(config.train.steps).is_file() and run.log.is_file()
 
 
 def _alike(wanted: "Config", config: "Config") -> bool:

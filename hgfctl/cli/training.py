@@ -55,7 +55,7 @@ def run_to_resume(resume: str | None, preset: str | None, runs: Path, ranks: "Ra
     from hgfctl.storage.runs import Run
 
     found = _run_to_resume(resume, preset, runs) if ranks.first else None
-    folder = ranks.told(str(found.folder) if found else "")
+    folder = ranks.broadcast(str(found.folder) if found else "")
     return Run(Path(folder)) if folder else None
 
 
@@ -298,7 +298,7 @@ def trained_session(
     if parts.config.train.tensorboard:
         writer()
     if run is None:
-        run = Run(Path(ranks.told(str(Run.create(runs, parts.config.preset).folder) if ranks.first else "")))
+        run = Run(Path(ranks.broadcast(str(Run.create(runs, parts.config.preset).folder) if ranks.first else "")))
     session = Session(trainer, run)
     if ranks.first:
         run.sweep()

@@ -18,6 +18,7 @@ from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.models import OF_FLOWS
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.parts import Model, build_flow, build_model, data_of, fresh_network, with_option
+from hgfctl.engine.randomness import seeded
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
 
@@ -76,14 +77,14 @@ def experiment(
         config = with_option(config, scaled, "sd", round(data.root_mean_square(), 6))
     config = with_defaults(config)
     flow = flow_of(config, data, allow_code) if config.flow else None
-    torch.manual_seed(config.train.seed)
-    model = build_model(config, data.shape, data.classes, flow).to(device)
-    teacher = None
-    if init is not None:
-        assert isinstance(model, HVP)
-        model.network.load_state_dict(init.model.network.state_dict())
-        teacher = HVP(init.model.network, model.flow).eval()
-    loss = _loss(config, data, teacher)
+    with seeded(config.train.seed, device):
+        model = build_model(config, data.shape, data.classes, flow).to(device)
+        teacher = None
+        if init is not None:
+            assert isinstance(model, HVP)
+            model.network.load_state_dict(init.model.network.state_dict())
+            teacher = HVP(init.model.network, model.flow).eval()
+        loss = _loss(config, data, teacher)
     return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init)
 
 
