@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
+from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.models.networks.unet_layers import Conv2d, Resample, attention
 
 HEAD = 64
 """Channels of a head of self-attention."""
 
 
-class ADM(nn.Module):
+class ADM(Network):
     """Residual blocks that the conditioning scales and shifts, with attention of several heads wherever a level has it.
 
     Args:
@@ -29,7 +30,7 @@ class ADM(nn.Module):
         label_dropout: probability of hiding the class in training, for guidance.
     """
 
-    recompute = False
+    can_recompute = True
 
     def __init__(
         self,
@@ -100,12 +101,12 @@ class ADM(nn.Module):
         emb = self._embed(noise, labels, augmented)
         skips = []
         for part in self.enc.values():
-            x = part(x, emb) if isinstance(part, ADMBlock) else part(x)
+            x = self.run(part, x, emb) if isinstance(part, ADMBlock) else part(x)
             skips.append(x)
         for part in self.dec.values():
             if part.in_channels != x.shape[1]:
                 x = torch.cat([x, skips.pop()], dim=1)
-            x = part(x, emb)
+            x = self.run(part, x, emb)
         return self.out_conv(silu(self.out_norm(x)))
 
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:

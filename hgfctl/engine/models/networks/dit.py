@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, layer_norm, scaled_dot_product_attention, silu, unfold
-from torch.utils.checkpoint import checkpoint
 
 from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
+from hgfctl.engine.models.networks.network import Network
 
 
-class DiT(nn.Module):
+class DiT(Network):
     """Patches -> transformer blocks, each shifted, scaled and gated by the conditioning (adaLN-Zero) -> patches.
 
     Args:
@@ -26,8 +26,7 @@ class DiT(nn.Module):
         label_dropout: probability of hiding the class in training, for guidance.
     """
 
-    recompute = False
-    """Whether a backward pass computes the inside of blocks again, rather than have it kept; see `UNet`."""
+    can_recompute = True
 
     def __init__(
         self,
@@ -70,10 +69,7 @@ class DiT(nn.Module):
         emb = self._embed(noise, labels, augmented)
         tokens = self.enc(unfold(x, self.patch, stride=self.patch).transpose(1, 2)) + self.position
         for block in self.blocks:
-            if self.recompute and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, emb, use_reentrant=False)
-            else:
-                tokens = block(tokens, emb)
+            tokens = self.run(block, tokens, emb)
         shift, scale = self.modulation(emb).unsqueeze(1).chunk(2, dim=2)
         patches = self.dec(_modulated(tokens, shift, scale)).transpose(1, 2)
         return fold(patches, x.shape[2:], self.patch, stride=self.patch)

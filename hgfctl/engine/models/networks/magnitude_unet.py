@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from hgfctl.engine.models.networks.embeddings import class_vectors
 from hgfctl.engine.models.networks.magnitude_layers import UnitBlock, UnitFourier, UnitWeights, blend, join, unit_silu
+from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.models.networks.unet_layers import Resample
 
 HEAD = 64
 """Channels of a head of self-attention."""
 
 
-class MagnitudeUNet(nn.Module):
+class MagnitudeUNet(Network):
     """Encoder and decoder of residual blocks with skip connections, conditioned on noise and class.
 
     Args:
@@ -32,7 +33,7 @@ class MagnitudeUNet(nn.Module):
             and of attention in what they are added to.
     """
 
-    recompute = False
+    can_recompute = True
 
     def __init__(
         self,
@@ -98,18 +99,20 @@ class MagnitudeUNet(nn.Module):
                 c = out
         self.out_conv = UnitWeights(c, image, 3)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Tensor:
         """x (B, C, H, W), noise (B,), labels (B,) int64 or None (class unknown) -> (B, C, H, W)."""
         emb = self._embed(noise, labels)
         x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
         skips = []
         for part in self.enc.values():
-            x = part(x, emb) if isinstance(part, UnitBlock) else part(x)
+            x = self.run(part, x, emb) if isinstance(part, UnitBlock) else part(x)
             skips.append(x)
         for name, part in self.dec.items():
             if "_block" in name:
                 x = join(x, skips.pop(), self.concat_balance)
-            x = part(x, emb)
+            x = self.run(part, x, emb)
         return self.out_conv(x, self.out_gain)
 
     def _embed(self, noise: Tensor, labels: Tensor | None) -> Tensor:

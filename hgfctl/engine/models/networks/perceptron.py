@@ -4,8 +4,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from hgfctl.engine.models.networks.network import Network
 
-class Perceptron(nn.Module):
+
+class Perceptron(Network):
     """Linear layers with SiLU between them, d - width - ... - width - d. It looks at neither noise level nor class.
 
     Args:
@@ -27,6 +29,8 @@ class Perceptron(nn.Module):
             layers += [nn.Linear(before, after), nn.SiLU()]
         self.layers = nn.Sequential(*layers[:-1])
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Tensor:
         """x (B, d) -> (B, d)."""
         return self.layers(x)

@@ -11,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torch.utils.checkpoint import checkpoint
 
 from hgfctl.engine.models.networks.embeddings import FourierEmbedding, PositionalEmbedding, class_vectors
+from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.models.networks.unet_layers import BINOMIAL, BOX, Conv2d, Resample, UNetBlock, group_norm, linear
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Encoder and decoder of residual blocks with skip connections, conditioned on noise, class and augmentation.
 
     Args:
@@ -35,9 +35,7 @@ class UNet(nn.Module):
         label_dropout: probability of hiding the class in training, for guidance.
     """
 
-    recompute = False
-    """Whether a backward pass computes the inside of blocks again, rather than have it kept: less memory, a third more
-    time (Chen et al. 2016, arXiv 1604.06174)."""
+    can_recompute = True
 
     def __init__(
         self,
@@ -128,7 +126,7 @@ class UNet(nn.Module):
         skips = []
         for part in self.enc.values():
             if isinstance(part, UNetBlock):
-                skips.append(x := self._run(part, x, emb))
+                skips.append(x := self.run(part, x, emb))
             elif part.resample:  # NCSN++: the image itself, once more
                 skips[-1] = x = image = (x + part(image)) * math.sqrt(0.5)
             else:
@@ -137,15 +135,10 @@ class UNet(nn.Module):
             if isinstance(part, UNetBlock):
                 if part.in_channels != x.shape[1]:
                     x = torch.cat([x, skips.pop()], dim=1)
-                x = self._run(part, x, emb)
+                x = self.run(part, x, emb)
             else:
                 x = part(silu(x)) if isinstance(part, nn.Conv2d) else part(x)
         return x
-
-    def _run(self, block: UNetBlock, x: Tensor, emb: Tensor) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, x, emb, use_reentrant=False)
-        return block(x, emb)
 
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:
         cos, sin = self.map_noise(noise).chunk(2, dim=1)
