@@ -14,8 +14,9 @@ from torch import Tensor
 
 from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.experiment import experiment
+from hgfctl.engine.training.events import Saved, Stepped
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
-from hgfctl.engine.training.session import Saved, Session, Stepped
+from hgfctl.engine.training.session import Session
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.presets import Config, TrainSection, load

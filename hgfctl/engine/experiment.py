@@ -36,6 +36,7 @@ class Experiment:
         model: freshly initialised from the seed.
         loss: what is minimised; where it is a module, with weights of its own.
         init: the checkpoint that the model starts from, if it does.
+        flow: of the model, where it has one.
     """
 
     config: Config
@@ -43,6 +44,7 @@ class Experiment:
     model: Model
     loss: Loss
     init: Checkpoint | None = None
+    flow: Flow | None = None
 
 
 def experiment(
@@ -59,7 +61,7 @@ def experiment(
         device: where the model is to be.
         data: to take in place of those that the configuration names.
         init: a checkpoint to start from; a loss that has a teacher learns from it.
-        allow_code: whether a force may be a user's own code.
+        allow_code: let a force be a user's own code.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
@@ -85,7 +87,7 @@ def experiment(
             model.network.load_state_dict(init.model.network.state_dict())
             teacher = HVP(init.model.network, model.flow).eval()
         loss = _loss(config, data, teacher)
-    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init)
+    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init, flow)
 
 
 def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:

@@ -73,6 +73,10 @@ class HVP(nn.Module):
         wanted = basis.items((basis.modes(v) - c_skip * modes) / c_out)
         return Target(self.flow.tangent(x, said), wanted)
 
+    def loss_scale(self, numbers: int) -> float:
+        """The size of the loss of an item of so many numbers, where answers are as large as the right ones, roughly."""
+        return 1.0
+
     def _modes(self, x: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor]]:
         """x from the flow's centre, in its basis, and the preconditioner there."""
         modes = self.flow.basis.modes(x - self.flow.centre)

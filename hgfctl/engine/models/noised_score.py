@@ -61,6 +61,10 @@ class NoisedScore(nn.Module):
         c = (self.sd**2 + sigma**2).rsqrt()
         return self.sd * c / sigma if self.of_noise else c
 
+    def loss_scale(self, numbers: int) -> float:
+        """The size of the loss of an item of so many numbers, where answers are as large as the right ones, roughly."""
+        return 1.0
+
     def at(self, sigma: float) -> Field:
         """The field of one noise level."""
         return lambda y, labels: self(y, torch.tensor(sigma, dtype=torch.float64).to(y), labels)

@@ -39,6 +39,10 @@ class Score(nn.Module):
             (gradient,) = torch.autograd.grad(self.energy(here, labels).sum(), here, create_graph=differentiable)
         return -gradient
 
+    def loss_scale(self, numbers: int) -> float:
+        """The size of the loss of an item of so many numbers, where answers are as large as the right ones, roughly."""
+        return numbers / self.sd**2
+
     def energy(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """E(x) up to a constant, in nats: (B, *D) -> (B,). Of conservative models only.
 
