@@ -17,7 +17,7 @@ from hgfctl.errors import RequestError
 Precision = Literal["fp32", "tf32", "bf16"]
 """Arithmetic of training."""
 Inference = Literal["fp32", "bf16", "fp64"]
-"""Arithmetic of a trained network. A solver's state is float64 whatever it is (float32 with compensated sums on MPS)."""
+"""Arithmetic of a trained network; a solver's state is float64 in any case (float32 with compensated sums on MPS)."""
 
 
 def use(precision: Precision) -> None:
