@@ -20,7 +20,8 @@ from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.networks.mlp import MLP
 from hgfctl.engine.models.networks.perceptron import Perceptron
-from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
+from hgfctl.engine.models.hvp import score_of_hvp
+from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP
 from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.sampling.langevin import LangevinSampler

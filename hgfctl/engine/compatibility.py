@@ -17,9 +17,10 @@ from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.flows import FLOWS, is_linear
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
-from hgfctl.engine.models import MODELS, OF_FLOWS
+from hgfctl.engine.models import MODELS
 from hgfctl.engine.models.networks import NETWORKS
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.options import with_defaults as with_default_options
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config
 from hgfctl.registry import Registry
@@ -49,13 +50,12 @@ def with_defaults(config: Config) -> Config:
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
     sample_every = config.train.sample_every or save_every
     train = config.train.model_copy(update={"save_every": save_every, "sample_every": sample_every})
-    if config.loss.name == "consistency" and config.sample.sampler == "auto":
-        config = config.model_copy(update={"sample": config.sample.model_copy(update={"sampler": "consistency"})})
-    return config.model_copy(update={"train": train})
+    sample = config.sample.changed(sampler=with_default_options(config.sample.sampler))
+    return config.model_copy(update={"train": train, "sample": sample})
 
 
 def _check_fit(config: Config) -> None:
-    of_hvp = config.model.name in OF_FLOWS
+    of_hvp = MODELS[config.model.name].takes_flow
     if of_hvp and config.flow is None:
         raise RequestError(f"preset {config.preset}: flow: a value is needed; known: {', '.join(FLOWS)}")
     if not of_hvp and config.flow is not None:
@@ -65,7 +65,7 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(TRAINS[config.model.name])} would"
         )
-    if config.loss.name == "consistency" and config.flow and not is_linear(config.flow.name):
+    if config.model.name == "consistency" and config.flow and not is_linear(config.flow.name):
         raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
         if not LOSSES.asks_for(config.loss.name, "augment"):
@@ -90,9 +90,10 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     Raises:
         RequestError: the network is another one; the message says what differs.
     """
-    if config.model.name != "hvp" or origin.model.name != "hvp" or config.flow is None or origin.flow is None:
+    of_flows = {config.model.name, origin.model.name} <= {"hvp", "consistency"}
+    if not of_flows or config.flow is None or origin.flow is None:
         raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
-    if origin.loss.name == config.loss.name == "consistency" and config.loss.options.get("velocity") != "sample":
+    if origin.model.name == config.model.name == "consistency" and config.loss.options.get("velocity") != "sample":
         raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:

@@ -15,9 +15,10 @@ from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.choose import Supplied
 from hgfctl.engine.losses import LOSSES, TIMES
 from hgfctl.engine.losses.loss import Loss
-from hgfctl.engine.models import OF_FLOWS
+from hgfctl.engine.models import MODELS
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.parts import Model, build_flow, build_model, data_of, fresh_network, with_option
+from hgfctl.engine.models.model import Model
+from hgfctl.engine.parts import build_flow, build_model, data_of, fresh_network, with_option
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
 
@@ -70,7 +71,7 @@ def experiment(
         raise RequestError(f"preset {config.preset}: init is for `hgfctl train`; leave it out")
     if config.augment and len(data.shape) != 3:
         raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
-    scaled = "flow" if config.model.name in OF_FLOWS else "model"
+    scaled = "flow" if MODELS[config.model.name].takes_flow else "model"
     component: Component | None = getattr(config, scaled)
     if component is not None and "sd" not in component.options:
         config = with_option(config, scaled, "sd", round(data.root_mean_square(), 6))

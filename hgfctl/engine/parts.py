@@ -11,14 +11,10 @@ from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.choose import Supplied
 from hgfctl.engine.models import MODELS
-from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.models.networks import NETWORKS
-from hgfctl.engine.models.noised_score import NoisedScore
-from hgfctl.engine.models.score import Score
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
-
-Model = HVP | Score | NoisedScore
 
 
 def data_of(config: Config) -> DataSet:

@@ -27,6 +27,7 @@ LOSSES = Registry(
 
 TRAINS = {
     "hvp": ("hvp", "consistency"),
+    "consistency": ("consistency",),
     "noise-predictor": ("hvp",),
     "score": ("hsm", "hsm-galerkin", "dsm", "dsm-antithetic", "ssm", "ssm-vr", "ism", "esm"),
     "noised-score": ("denoising-hsm", "denoising-dsm"),

@@ -40,5 +40,5 @@ class NoisePredictor(HVP):
         size = (self.flow.sd**2 + sigma**2).sqrt()
         scaled, time = over(self.clock.c_in(sigma) * size, x).to(x.dtype) * x, self.clock.time(sigma)
         condition = (labels,) if augmented is None else (labels, augmented)
-        z = self.network(scaled.to(dtype), time.to(dtype).expand(len(x)), *condition).to(x.dtype)
+        z: Tensor = self.network(scaled.to(dtype), time.to(dtype).expand(len(x)), *condition).to(x.dtype)
         return (over(size, x).to(x.dtype) * z - over(sigma, x).to(x.dtype) * x) / self.flow.sd
