@@ -185,10 +185,12 @@ class SampleSection(_FlatSampleKeys):
         given = {key: value for key, value in change.items() if value is not None}
         if isinstance(given.get("sampler"), Component):
             given["sampler"] = given["sampler"].flat()
-        return SampleSection.model_validate(merged(self.flat(), given))
+        return SampleSection.model_validate(merged(self.before(given), given))
 
-    def flat(self) -> dict[str, Any]:
-        """As a mapping whose flat keys survive a change of the sampler's name, as `merged` makes it."""
+    def before(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """As a mapping that a change is merged into: options that had keys of their own survive another sampler."""
+        if "sampler" not in change:
+            return self.model_dump(mode="json")
         options = {key: value for key, value in self.sampler.options.items() if key not in FLAT_SAMPLE_KEYS}
         kept = {key: value for key, value in self.sampler.options.items() if key in FLAT_SAMPLE_KEYS}
         return {"nfe": self.nfe, "sampler": {"name": self.sampler.name, **options}, "grid": self.grid, **kept}
@@ -292,8 +294,9 @@ def overridden(config: Config, settings: Iterable[str], section: str, told: Mapp
             f"`set`: only {section}.KEY can be changed here, and {min(set(change) - {section})} is not one"
         )
     given = {key: value for key, value in told.items() if value is not None}
-    tree = {**config.model_dump(mode="json", exclude_none=True), "sample": config.sample.flat()}
-    tree = merged(tree, merged(change, {section: given}))
+    change = merged(change, {section: given})
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree = merged({**tree, "sample": config.sample.before(change.get("sample", {}))}, change)
     return configuration(tree, "the command line")
 
 

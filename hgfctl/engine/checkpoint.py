@@ -160,7 +160,7 @@ def guided_by(
     Raises:
         RequestError: the checkpoint does not know the flow without classes, or the two do not fit each other.
     """
-    if not model.config.flow and FLOW not in model.model.samplers:
+    if model.model.flow is None and FLOW not in model.model.samplers:
         raise RequestError(f"`guidance` is for flows, and {model.path} is {model.model.described}")
     if guide is None:
         if not model.classes:
