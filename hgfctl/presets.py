@@ -76,8 +76,8 @@ class TrainSection(_Section):
     """Half-life of the weights' exponential moving average, in images; never above 5 % of the images seen."""
     seed: int = 0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Of the network's products: tf32 rounds them to 10 bits on recent GPUs, bf16 runs convolutions and products in
-    bfloat16 (autocast). Weights, averages and losses are float32 in all three."""
+    """Precision of the network's products: tf32 rounds them to 10 bits on recent GPUs, bf16 runs convolutions and
+    products in bfloat16 (autocast). Weights, averages and losses are float32 in all three."""
     recompute: bool = False
     """Compute activations again in the backward pass, rather than keep them: less memory, a third more time."""
     compile: bool = False

@@ -23,6 +23,7 @@ from hgfctl.engine.sampling.options import configured
 from hgfctl.engine.sampling.plan import plan
 from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.solvers import SOLVERS
+from hgfctl.engine.solvers.adaptive import DormandPrince
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, SampleSection, configuration, load, overridden

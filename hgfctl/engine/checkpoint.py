@@ -56,9 +56,10 @@ class Checkpoint:
             RequestError: it is the score of the data alone, or a consistency model.
         """
         try:
-            return self.model.as_hvp()
+            hvp: HVP = self.model.as_hvp()
         except RequestError as error:
             raise RequestError(f"{self.path} {error}") from None
+        return hvp
 
     @property
     def searched(self) -> list[OptimizedGrid]:

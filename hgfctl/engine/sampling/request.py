@@ -1,4 +1,4 @@
-"""What is asked of a model's sampling, whoever asks: a configuration, a command, a caller."""
+"""A request to sample a model: the method, its budget and options, whoever asks for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
