@@ -78,6 +78,7 @@ def sample(
     from hgfctl.engine.checkpoint import read_checkpoint, with_flow
     from hgfctl.engine.precision import prepared, region
     from hgfctl.engine.ranks import joined
+    from hgfctl.engine.sampling.plan import ADAPTIVE
     from hgfctl.presets import overridden
     from hgfctl.storage.runs import checkpoint_file
 
@@ -96,7 +97,7 @@ def sample(
             with region(precision, ranks.device):
                 _optimize(model, section, nfe, sampler)
         engine = model.sampler(nfe, sampler, grid, guided.of(model, str(path)), section)
-        if tolerance is not None and engine.method != "dopri5":
+        if tolerance is not None and engine.grid != ADAPTIVE:
             raise RequestError("--tolerance is for --sampler dopri5")
         work = _Work(engine, torch.arange(seed, seed + num), _classes(classes, model.classes), batch)
         unnamed = precision if precision != "fp32" else None
@@ -158,9 +159,11 @@ def _target(work: _Work, output: Path) -> Iterator[Any]:
 
 def _tell(model: "Checkpoint", engine: "Sampler", num: int, seconds: float) -> None:
     """Says on stderr how the items were drawn."""
+    from hgfctl.engine.sampling.plan import ADAPTIVE
+
     method = engine.method + (f" on {engine.grid}" if engine.grid else "")
     method += f", {engine.guidance}" if engine.guidance else ""
-    most = "at most " if engine.method == "dopri5" else ""
+    most = "at most " if engine.grid == ADAPTIVE else ""
     console.note(f"{num} samples, {method}, {most}{engine.nfe} evaluations each, {seconds:.1f} s")
     if engine.method == "consistency" and model.model.samplers[0] != "consistency":
         console.note("warning: this model was not trained by loss consistency, and a step of it is no way to the data")

@@ -20,6 +20,7 @@ from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
 from hgfctl.engine.models import MODELS
 from hgfctl.engine.models.networks import NETWORKS
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling import FLOW
 from hgfctl.engine.sampling.options import with_defaults as with_default_options
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config
@@ -65,8 +66,8 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(TRAINS[config.model.name])} would"
         )
-    if config.model.name == "consistency" and config.flow and not is_linear(config.flow.name):
-        raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
+    if config.flow and MODELS[config.model.name].linear_only and not is_linear(config.flow.name):
+        raise RequestError(f"model '{config.model.name}' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
         if not LOSSES.asks_for(config.loss.name, "augment"):
             raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
@@ -90,10 +91,12 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     Raises:
         RequestError: the network is another one; the message says what differs.
     """
-    of_flows = {config.model.name, origin.model.name} <= {"hvp", "consistency"}
-    if not of_flows or config.flow is None or origin.flow is None:
+    here_model, there_model = MODELS[config.model.name], MODELS[origin.model.name]
+    exchanged = here_model.exchanges_networks and there_model.exchanges_networks
+    if not exchanged or config.flow is None or origin.flow is None:
         raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
-    if origin.model.name == config.model.name == "consistency" and config.loss.options.get("velocity") != "sample":
+    without_flow = FLOW not in here_model.samplers and FLOW not in there_model.samplers
+    if without_flow and config.loss.options.get("velocity") != "sample":
         raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:

@@ -19,6 +19,7 @@ class ConsistencyModel(HVP):
 
     described: ClassVar[str] = "a consistency model"
     samplers: ClassVar[tuple[str, ...]] = ("consistency",)
+    linear_only: ClassVar[bool] = True
 
     def as_hvp(self) -> HVP:
         raise RequestError("is a consistency model: it jumps to the data, and has no flow to follow")

@@ -39,6 +39,7 @@ class HVP(Model):
     described: ClassVar[str] = "an HVP"
     samplers: ClassVar[tuple[str, ...]] = ("flow", "consistency")
     takes_flow: ClassVar[bool] = True
+    exchanges_networks: ClassVar[bool] = True
     flow: Flow
 
     def __init__(self, network: nn.Module, flow: Flow) -> None:

@@ -28,6 +28,10 @@ class Model(nn.Module):
     """Kinds of sampler that it admits (`hgfctl.engine.sampling.SAMPLERS`); `auto` is the first."""
     takes_flow: ClassVar[bool] = False
     """True where the configuration of such a model names a flow, and False where it must not."""
+    linear_only: ClassVar[bool] = False
+    """True where that flow has to be a linear one."""
+    exchanges_networks: ClassVar[bool] = False
+    """True where its network sees and says what those of all other such models do, so that each can start from each."""
 
     network: nn.Module
     flow: Flow | None = None

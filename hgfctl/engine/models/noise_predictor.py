@@ -1,6 +1,6 @@
 """Networks of the time before EDM, which predict noise (Ho et al. 2020, arXiv 2006.11239), as HVPs."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -23,8 +23,11 @@ class NoisePredictor(HVP):
     Args:
         network: eps(x, time, labels).
         flow: a linear one.
-        clock: its name and options; gives c_in and time.
+        clock: name and options of the clock, which gives c_in and time.
     """
+
+    linear_only: ClassVar[bool] = True
+    exchanges_networks: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, flow: Flow, clock: dict[str, Any]) -> None:
         if not isinstance(flow, LinearFlow):
