@@ -8,7 +8,7 @@ import torch
 
 from hgfctl.engine import precision
 from hgfctl.engine.flows import FLOWS, flow_name, is_linear
-from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.flows.forces.learned import ScoreField
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models import MODELS
@@ -111,7 +111,7 @@ def read_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     config = configuration(description["config"], str(path))
     of_flow = flow_tensors(tensors)
     shape = tuple(description["shape"])
-    flow = build_flow(config, Supplied(shape, load_score=score_of, restoring=True)) if config.flow else None
+    flow = build_flow(config, ForceContext(shape, load_score=score_of, restoring=True)) if config.flow else None
     model = build_model(config, shape, description["classes"], flow.restored(of_flow) if flow else None)
     model.network.load_state_dict({name: part for name, part in tensors.items() if not name.startswith(OF_FLOW)})
     return Checkpoint(

@@ -1,7 +1,7 @@
 """HVP regression: the loss that trains a generative flow."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -9,6 +9,7 @@ from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.losses.states import StateLoss, States
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.provided import AUGMENTATION, TIMES_LAW
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class HVPRegression(StateLoss):
     """
 
     trains: ClassVar = (HVP,)
-    times: Times
-    augment: Augmentation | None = None
+    times: Annotated[Times, TIMES_LAW]
+    augment: Annotated[Augmentation | None, AUGMENTATION] = None
 
     def of_states(self, hvp: HVP, states: States, labels: Tensor | None) -> Tensor:
         """|V_phi(x, t) - v|^2 / c_out^2 of each state, (B,)."""

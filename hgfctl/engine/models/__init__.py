@@ -7,6 +7,7 @@ nothing else needs to know which network it is. `noise-predictor` makes an HVP o
 of `clocks`.
 """
 
+from hgfctl.engine.provided import FLOW, NETWORK
 from hgfctl.registry import Registry
 
 MODELS = Registry(
@@ -17,10 +18,18 @@ MODELS = Registry(
         "score": "hgfctl.engine.models.score:Score",
         "noised-score": "hgfctl.engine.models.noised_score:NoisedScore",
     },
+    provides=[NETWORK, FLOW],
 )
 
-OF_FLOWS = ("hvp", "noise-predictor")
-"""Models that are HVPs, and need a flow."""
+
+def needs_flow(name: str) -> bool:
+    """Says whether a model of this name is one of a flow: its constructor asks for one.
+
+    Raises:
+        RequestError: no model is called so.
+    """
+    return MODELS.wants(name, FLOW)
+
 
 CLOCKS = Registry(
     "clock",

@@ -1,13 +1,14 @@
 """The Hamiltonian velocity predictor: a network, a flow, and the preconditioner between them."""
 
 import copy
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from torch import Tensor, nn
 
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.preconditioning import precondition
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import FLOW, NETWORK
 
 SIGMA_SEEN = (0.002, 80.0)
 """Where the noise level that a network sees ends; ln(sigma) itself diverges at the data and at the prior."""
@@ -30,7 +31,7 @@ class HVP(nn.Module):
         flow: gives the preconditioner and the clock.
     """
 
-    def __init__(self, network: nn.Module, flow: Flow) -> None:
+    def __init__(self, network: Annotated[nn.Module, NETWORK], flow: Annotated[Flow, FLOW]) -> None:
         super().__init__()
         self.network = network
         self.flow = flow

@@ -1,6 +1,6 @@
 """Noise-conditional score models: F(y, sigma), an estimate of the score of x + sigma z at every noise level."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.score import Field
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import NETWORK
 from hgfctl.errors import RequestError
 
 
@@ -33,7 +34,7 @@ class NoisedScore(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Annotated[nn.Module, NETWORK],
         sd: float = 0.5,
         sigma_min: float = 0.02,
         sigma_max: float = 5.0,

@@ -1,9 +1,12 @@
 """Score models: F(x), an estimate of grad log pi(x), from any network of the room."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+
+from hgfctl.engine.provided import NETWORK
 
 Field = Callable[[Tensor, Tensor | None], Tensor]
 """A score field F(x, labels): x (B, *D), labels (B,) or None -> (B, *D)."""
@@ -23,7 +26,7 @@ class Score(nn.Module):
         conservative: which.
     """
 
-    def __init__(self, network: nn.Module, sd: float = 0.5, conservative: bool = False) -> None:
+    def __init__(self, network: Annotated[nn.Module, NETWORK], sd: float = 0.5, conservative: bool = False) -> None:
         super().__init__()
         self.network = network
         self.sd: float = sd

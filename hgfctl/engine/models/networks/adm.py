@@ -9,6 +9,7 @@ from torch.nn.functional import silu
 from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
 from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.models.networks.unet_layers import Conv2d, Resample, attention
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 HEAD = 64
 """Channels of a head of self-attention."""
@@ -34,9 +35,9 @@ class ADM(Network):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         model_channels: int = 192,
         channel_mult: tuple[int, ...] = (1, 2, 3, 4),
         channel_mult_emb: int = 4,

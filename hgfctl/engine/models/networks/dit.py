@@ -8,6 +8,7 @@ from torch.nn.functional import fold, layer_norm, scaled_dot_product_attention, 
 
 from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
 from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 
 class DiT(Network):
@@ -30,9 +31,9 @@ class DiT(Network):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         patch: int = 4,
         width: int = 384,
         depth: int = 12,

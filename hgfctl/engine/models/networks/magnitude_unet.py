@@ -10,6 +10,7 @@ from hgfctl.engine.models.networks.embeddings import class_vectors
 from hgfctl.engine.models.networks.magnitude_layers import UnitBlock, UnitFourier, UnitWeights, blend, join, unit_silu
 from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.models.networks.unet_layers import Resample
+from hgfctl.engine.provided import ClassCount, ItemShape
 
 HEAD = 64
 """Channels of a head of self-attention."""
@@ -37,8 +38,8 @@ class MagnitudeUNet(Network):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        shape: ItemShape,
+        classes: ClassCount,
         model_channels: int = 192,
         channel_mult: tuple[int, ...] = (1, 2, 3, 4),
         channel_mult_noise: int | None = None,

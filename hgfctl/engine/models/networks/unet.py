@@ -15,6 +15,7 @@ from torch.nn.functional import silu
 from hgfctl.engine.models.networks.embeddings import FourierEmbedding, PositionalEmbedding, class_vectors
 from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.models.networks.unet_layers import BINOMIAL, BOX, Conv2d, Resample, UNetBlock, group_norm, linear
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 
 class UNet(Network):
@@ -39,9 +40,9 @@ class UNet(Network):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         architecture: Literal["ddpm++", "ncsn++"] = "ddpm++",
         model_channels: int = 64,
         channel_mult: tuple[int, ...] = (1, 2),
