@@ -86,12 +86,12 @@ def score_match(
         return
     from hgfctl.engine.data.density import known_density
     from hgfctl.engine.experiment import experiment
-    from hgfctl.engine.models import MODELS
+    from hgfctl.engine.models import needs_flow
     from hgfctl.engine.ranks import alone
 
     run = training.run_to_resume(resume, preset, runs, alone(place))
     config = training.resolved(run, preset, data, settings or [], skip_bad=False)
-    if MODELS[config.model.name].takes_flow:
+    if needs_flow(config.model.name):
         raise RequestError(f"preset {config.preset} is of an hvp; train it with `hgfctl train`")
     if compare is not None:
         if resume:

@@ -48,7 +48,7 @@ def train(
     Ctrl-C saves first; `--resume auto` goes on from there, bit for bit.
     """
     from hgfctl.engine.experiment import experiment
-    from hgfctl.engine.models import MODELS
+    from hgfctl.engine.models import needs_flow
     from hgfctl.engine.ranks import joined
 
     if gpus and not launched() and not dry_run:
@@ -58,7 +58,7 @@ def train(
     with joined(console.device(device)) as ranks:
         run = training.run_to_resume(resume, preset, runs, ranks)
         config = training.resolved(run, preset, data, settings or [], skip_bad, force)
-        if not MODELS[config.model.name].takes_flow:
+        if not needs_flow(config.model.name):
             raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
         config, start = training.starting_point(config, run, init, ranks.device)
         if dry_run:

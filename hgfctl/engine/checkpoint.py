@@ -8,7 +8,7 @@ import torch
 
 from hgfctl.engine import precision
 from hgfctl.engine.flows import FLOWS, flow_name, is_linear
-from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.flows.forces.learned import ScoreField
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models import MODELS
@@ -16,7 +16,7 @@ from hgfctl.engine.models.guided import Guidance, seen_in
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.model import OF_FLOW, Field, Model
 from hgfctl.engine.parts import build_flow, build_model
-from hgfctl.engine.sampling import FLOW, optimized_grids
+from hgfctl.engine.sampling import optimized_grids
 from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
 from hgfctl.engine.sampling.request import SamplingRequest
@@ -68,7 +68,7 @@ class Checkpoint:
         Raises:
             HgfctlError: their file is damaged.
         """
-        return optimized_grids.read(self.path, self.hvp.flow) if FLOW in self.model.samplers else []
+        return optimized_grids.read(self.path, self.hvp.flow) if self.model.is_followed() else []
 
     def sampler(
         self,
@@ -106,7 +106,7 @@ def read_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     config = configuration(description["config"], str(path))
     of_flow = flow_tensors(tensors)
     shape = tuple(description["shape"])
-    flow = build_flow(config, Supplied(shape, load_score=score_of, restoring=True)) if config.flow else None
+    flow = build_flow(config, ForceContext(shape, load_score=score_of, restoring=True)) if config.flow else None
     model = build_model(config, shape, description["classes"], flow.restored(of_flow) if flow else None)
     model.network.load_state_dict({name: part for name, part in tensors.items() if not name.startswith(OF_FLOW)})
     return Checkpoint(
@@ -161,7 +161,7 @@ def guided_by(
     Raises:
         RequestError: the checkpoint does not know the flow without classes, or the two do not fit each other.
     """
-    if model.model.flow is None and FLOW not in model.model.samplers:
+    if model.model.flow is None and not model.model.is_followed():
         raise RequestError(f"`guidance` is for flows, and {model.path} is {model.model.described}")
     if guide is None:
         if not model.classes:

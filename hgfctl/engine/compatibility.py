@@ -16,11 +16,11 @@ from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.flows import FLOWS, is_linear
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
-from hgfctl.engine.models import MODELS
+from hgfctl.engine.losses import LOSSES, TIMES, losses_for
+from hgfctl.engine.models import MODELS, needs_flow
 from hgfctl.engine.models.networks import NETWORKS
+from hgfctl.engine.provided import AUGMENTATION, AUGMENTED_NUMBERS
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling import FLOW
 from hgfctl.engine.sampling.options import with_defaults as with_default_options
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config
@@ -42,11 +42,11 @@ def with_defaults(config: Config) -> Config:
     """
     _check_fit(config)
     for place in COMPONENTS:
-        registry, supplied = _REGISTRIES[place]
+        registry = _REGISTRIES[place]
         component: Component | None = getattr(config, place)
         if component is None:
             continue
-        options = registry.options(component.name, component.options, supplied)
+        options = registry.options(component.name, component.options)
         config = config.model_copy(update={place: Component(name=component.name, options=options)})
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
     sample_every = config.train.sample_every or save_every
@@ -56,22 +56,22 @@ def with_defaults(config: Config) -> Config:
 
 
 def _check_fit(config: Config) -> None:
-    of_hvp = MODELS[config.model.name].takes_flow
+    of_hvp = needs_flow(config.model.name)
     if of_hvp and config.flow is None:
         raise RequestError(f"preset {config.preset}: flow: a value is needed; known: {', '.join(FLOWS)}")
     if not of_hvp and config.flow is not None:
         raise RequestError(f"preset {config.preset}: flow: a score has none; leave it out, or set model=hvp")
-    if config.loss.name in LOSSES and config.model.name in TRAINS and config.loss.name not in TRAINS[config.model.name]:
+    if not LOSSES.class_of(config.loss.name).fits(MODELS.class_of(config.model.name)):
         raise RequestError(
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
-            f"{', '.join(TRAINS[config.model.name])} would"
+            f"{', '.join(losses_for(config.model.name))} would"
         )
     if config.flow and MODELS[config.model.name].linear_only and not is_linear(config.flow.name):
         raise RequestError(f"model '{config.model.name}' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
-        if not LOSSES.asks_for(config.loss.name, "augment"):
+        if not LOSSES.wants(config.loss.name, AUGMENTATION):
             raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
-        if AUGMENTATIONS[config.augment.name].labels and not NETWORKS.asks_for(config.network.name, "augment_dim"):
+        if AUGMENTATIONS[config.augment.name].labels and not NETWORKS.wants(config.network.name, AUGMENTED_NUMBERS):
             raise RequestError(
                 f"network '{config.network.name}' cannot be told what augment '{config.augment.name}' did; "
                 "augment=flip, or another network"
@@ -95,8 +95,11 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     exchanged = here_model.exchanges_networks and there_model.exchanges_networks
     if not exchanged or config.flow is None or origin.flow is None:
         raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
-    without_flow = FLOW not in here_model.samplers and FLOW not in there_model.samplers
-    if without_flow and config.loss.options.get("velocity") != "sample":
+    if (
+        not here_model.is_followed()
+        and not there_model.is_followed()
+        and config.loss.options.get("velocity") != "sample"
+    ):
         raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:
@@ -113,8 +116,8 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
 def _form(config: Config, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
     """What decides whether two networks are the same function."""
     assert config.flow is not None
-    network = NETWORKS.options(config.network.name, config.network.options, ("shape", "classes", "augment_dim"))
-    flow = FLOWS.options(config.flow.name, config.flow.options, ("supplied",))
+    network = NETWORKS.options(config.network.name, config.network.options)
+    flow = FLOWS.options(config.flow.name, config.flow.options)
     linear = is_linear(config.flow.name)
     return {
         "shape of an item": tuple(shape),
@@ -166,12 +169,12 @@ def _some(data: DataSet) -> Tensor:
     return data.at(torch.randperm(len(data), generator=generator("inside"))[:count].sort().values).x
 
 
-_REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
-    "data": (DATA, ()),
-    "augment": (AUGMENTATIONS, ()),
-    "model": (MODELS, ("network", "flow")),
-    "flow": (FLOWS, ("supplied",)),
-    "network": (NETWORKS, ("shape", "classes", "augment_dim")),
-    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density", "teacher")),
-    "times": (TIMES, ()),
+_REGISTRIES: dict[str, Registry] = {
+    "data": DATA,
+    "augment": AUGMENTATIONS,
+    "model": MODELS,
+    "flow": FLOWS,
+    "network": NETWORKS,
+    "loss": LOSSES,
+    "times": TIMES,
 }

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from hgfctl.engine import provided
 from hgfctl.engine.flows.oscillation import Oscillation
-from hgfctl.engine.models import MODELS
+from hgfctl.engine.models import MODELS, needs_flow
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.model import OF_FLOW, Model
 from hgfctl.engine.models.networks.mlp import MLP
+from hgfctl.engine.provided import NETWORK
 from hgfctl.engine.sampling import FLOW, SAMPLERS
 from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.options import kind_of
@@ -25,9 +27,9 @@ def built(name: str, sd: float = 0.7) -> Model:
     torch.manual_seed(0)
     network = MLP((2,), 3, width=8, blocks=1)
     torch.nn.init.normal_(network.dec.weight, std=0.1)
-    flow = Oscillation(sd=sd) if MODELS[name].takes_flow else None
+    flow = Oscillation(sd=sd) if needs_flow(name) else None
     options = OPTIONS.get(name, {}) | ({} if flow else {"sd": sd})
-    model: Model = MODELS.build(name, options, network=network, flow=flow)
+    model: Model = MODELS.build(name, options, {NETWORK: network, provided.FLOW: flow})
     return model.eval().requires_grad_(False)
 
 
@@ -37,7 +39,7 @@ def test_it_declares_what_it_is(name: str) -> None:
     assert model.described.startswith(("a ", "an "))
     assert model.samplers
     assert set(model.samplers) <= set(SAMPLERS)
-    assert (model.flow is not None) == model.takes_flow
+    assert (model.flow is not None) == needs_flow(name)
     assert model.root_mean_square == 0.7
 
 
@@ -64,7 +66,7 @@ def test_every_sampler_samples_it_or_is_refused_in_a_sentence(name: str, sampler
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_an_hvp_where_solvers_follow_it_and_nowhere_else(name: str) -> None:
     model = built(name)
-    if FLOW in model.samplers:
+    if model.is_followed():
         assert isinstance(model.as_hvp(), HVP)
     else:
         with pytest.raises(RequestError, match=f"is {model.described}"):

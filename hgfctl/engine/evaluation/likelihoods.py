@@ -113,7 +113,7 @@ def named_data(model: Checkpoint, data: str | None, split: str | None, device: t
         _check_fit(model, named, data)
         return named, data
     own = model.config.data.name
-    if split is None and DATA.asks_for(own, "split"):
+    if split is None and DATA.has_option(own, "split"):
         known = get_args(get_type_hints(DATA[own])["split"])
         split = next((held_out for held_out in ("held-out", "test") if held_out in known), None)
     found = data_behind(model, split)

@@ -7,6 +7,7 @@ nothing else needs to know which network it is. `consistency` is an HVP that jum
 makes an HVP of networks with the older conventions of `clocks`. Each model says how it is sampled (`model.Model`).
 """
 
+from hgfctl.engine.provided import FLOW, NETWORK
 from hgfctl.registry import Registry
 
 MODELS = Registry(
@@ -18,7 +19,19 @@ MODELS = Registry(
         "score": "hgfctl.engine.models.score:Score",
         "noised-score": "hgfctl.engine.models.noised_score:NoisedScore",
     },
+    provides=[NETWORK, FLOW],
+    base="hgfctl.engine.models.model:Model",
 )
+
+
+def needs_flow(name: str) -> bool:
+    """Says whether a model of this name is one of a flow: its constructor asks for one.
+
+    Raises:
+        RequestError: no model is called so.
+    """
+    return MODELS.wants(name, FLOW)
+
 
 CLOCKS = Registry(
     "clock",

@@ -1,7 +1,7 @@
 """The Hamiltonian velocity predictor: a network, a flow, and the preconditioner between them."""
 
 import copy
-from typing import ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.flows.preconditioning import precondition
 from hgfctl.engine.models.model import Field, Model, require_noise_level
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import FLOW, NETWORK
 from hgfctl.errors import RequestError
 
 SIGMA_SEEN = (0.002, 80.0)
@@ -38,11 +39,10 @@ class HVP(Model):
 
     described: ClassVar[str] = "an HVP"
     samplers: ClassVar[tuple[str, ...]] = ("flow", "consistency")
-    takes_flow: ClassVar[bool] = True
     exchanges_networks: ClassVar[bool] = True
     flow: Flow
 
-    def __init__(self, network: nn.Module, flow: Flow) -> None:
+    def __init__(self, network: Annotated[nn.Module, NETWORK], flow: Annotated[Flow, FLOW]) -> None:
         super().__init__()
         self.network = network
         self.flow = flow

@@ -26,16 +26,19 @@ class Model(nn.Module):
     """Its name in messages, such as "a score"."""
     samplers: ClassVar[tuple[str, ...]]
     """Kinds of sampler that it admits (`hgfctl.engine.sampling.SAMPLERS`); `auto` is the first."""
-    takes_flow: ClassVar[bool] = False
-    """True where the configuration of such a model names a flow, and False where it must not."""
     linear_only: ClassVar[bool] = False
-    """True where that flow has to be a linear one."""
+    """True where its flow has to be a linear one."""
     exchanges_networks: ClassVar[bool] = False
     """True where its network sees and says what those of all other such models do, so that each can start from each."""
 
     network: nn.Module
     flow: Flow | None = None
     """The flow whose velocities it predicts, if it does."""
+
+    @classmethod
+    def is_followed(cls) -> bool:
+        """Says whether solvers follow it: it is, or is equal to, an HVP; see `as_hvp`."""
+        return "flow" in cls.samplers
 
     @property
     def root_mean_square(self) -> float:

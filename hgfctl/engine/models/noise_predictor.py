@@ -1,6 +1,6 @@
 """Networks of the time before EDM, which predict noise (Ho et al. 2020, arXiv 2006.11239), as HVPs."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from hgfctl.engine.models import CLOCKS
 from hgfctl.engine.models.clocks import Clock
 from hgfctl.engine.models.hvp import HVP, SIGMA_SEEN
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import FLOW, NETWORK
 
 
 class NoisePredictor(HVP):
@@ -29,7 +30,9 @@ class NoisePredictor(HVP):
     linear_only: ClassVar[bool] = True
     exchanges_networks: ClassVar[bool] = False
 
-    def __init__(self, network: nn.Module, flow: Flow, clock: dict[str, Any]) -> None:
+    def __init__(
+        self, network: Annotated[nn.Module, NETWORK], flow: Annotated[Flow, FLOW], clock: dict[str, Any]
+    ) -> None:
         if not isinstance(flow, LinearFlow):
             raise ValueError("noise is defined for linear flows: oscillation, diffusion, flow-matching")
         super().__init__(network, flow)

@@ -1,6 +1,6 @@
 """Noise-conditional score models: F(y, sigma), an estimate of the score of x + sigma z at every noise level."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.model import Field, Model, require_noise_level
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import NETWORK
 from hgfctl.errors import RequestError
 
 
@@ -33,7 +34,7 @@ class NoisedScore(Model):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Annotated[nn.Module, NETWORK],
         sd: float = 0.5,
         sigma_min: float = 0.02,
         sigma_max: float = 5.0,

@@ -1,12 +1,13 @@
 """Score models: F(x), an estimate of grad log pi(x), from any network of the room."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hgfctl.engine.models.model import Field as Field
 from hgfctl.engine.models.model import Model
+from hgfctl.engine.provided import NETWORK
 from hgfctl.errors import RequestError
 
 
@@ -27,7 +28,7 @@ class Score(Model):
     described: ClassVar[str] = "a score"
     samplers: ClassVar[tuple[str, ...]] = ("hmc",)
 
-    def __init__(self, network: nn.Module, sd: float = 0.5, conservative: bool = False) -> None:
+    def __init__(self, network: Annotated[nn.Module, NETWORK], sd: float = 0.5, conservative: bool = False) -> None:
         super().__init__()
         self.network = network
         self.sd: float = sd

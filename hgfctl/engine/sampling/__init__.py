@@ -20,5 +20,6 @@ SAMPLERS = Registry(
         "hmc": "hgfctl.engine.sampling.hmc:HMCSampler",
         "langevin": "hgfctl.engine.sampling.langevin:LangevinSampler",
     },
+    base="hgfctl.engine.sampling.sampler:Sampler",
 )
 """Kind of sampler -> the class that builds it from a model and a request; see `Sampler.of_model`."""

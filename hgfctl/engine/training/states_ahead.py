@@ -16,9 +16,8 @@ from torch import Tensor
 
 from hgfctl.engine.experiment import Experiment
 from hgfctl.engine.flows.simulated import Simulated
-from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.loss import Share
-from hgfctl.engine.losses.states import States, augmented
+from hgfctl.engine.losses.states import StateLoss, States, augmented
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import generator, normal
@@ -59,7 +58,7 @@ def needs_flights(experiment: Experiment) -> bool:
     """Whether training regresses on a flow that has to be simulated."""
     model = experiment.model
     simulated = isinstance(model, HVP) and isinstance(model.flow, Simulated)
-    return simulated and isinstance(experiment.loss, HVPRegression)
+    return simulated and isinstance(experiment.loss, StateLoss)
 
 
 class StatesAhead:
@@ -76,7 +75,7 @@ class StatesAhead:
         model, loss = experiment.model, experiment.loss
         assert isinstance(model, HVP)
         assert isinstance(model.flow, Simulated)
-        assert isinstance(loss, HVPRegression)
+        assert isinstance(loss, StateLoss)
         self._flow, self._loss, self._data = model.flow, loss, experiment.data
         self._seed, self._share, self._count, self._device = experiment.config.train.seed, share, count, device
         batch = model.flow.replay * share.total * math.prod(experiment.data.shape)

@@ -19,9 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from hgfctl.engine import precision
 from hgfctl.engine.data.dataset import Batch
 from hgfctl.engine.experiment import Experiment
-from hgfctl.engine.losses.hvp_regression import HVPRegression
-from hgfctl.engine.losses.loss import Adaptive, Share, Shared
+from hgfctl.engine.losses.loss import Share
+from hgfctl.engine.losses.states import StateLoss
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.networks.network import Network
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks, alone
 from hgfctl.engine.training import power_ema
@@ -70,7 +71,7 @@ class Trainer:
         self.ranks = ranks or alone(self.device)
         train = experiment.config.train
         self._part = _part(train.batch, self.ranks.world, train.accumulate)
-        if self.ranks.world > 1 and not isinstance(experiment.loss, Shared):
+        if self.ranks.world > 1 and not experiment.loss.shared:
             raise RequestError(
                 f"loss '{experiment.config.loss.name}' is for one process; 'hvp' and 'consistency' are shared by many"
             )
@@ -97,9 +98,9 @@ class Trainer:
         """The network as it is called in training: recomputing, compiled, with gradients summed over ranks."""
         train = self.experiment.config.train
         if train.recompute:
-            if not hasattr(network, "recompute"):
+            if not (isinstance(network, Network) and network.can_recompute):
                 raise RequestError(f"network '{self.experiment.config.network.name}' cannot recompute; leave it false")
-            setattr(network, "recompute", True)  # noqa: B010 - not every module has one
+            network.recompute = True
         if train.compile:
             network = cast(nn.Module, torch.compile(network))
         if self.ranks.world > 1:
@@ -111,7 +112,7 @@ class Trainer:
     def facts(self) -> dict[str, float]:
         """What an adaptive loss has decided; empty for others."""
         loss = self.experiment.loss
-        return loss.facts(self.model) if isinstance(loss, Adaptive) else {}
+        return loss.facts(self.model)
 
     @property
     def images(self) -> int:
@@ -198,7 +199,7 @@ class Trainer:
     def _flown_losses(self) -> Iterator[Callable[[], Tensor]]:
         """Of each part of this rank's share, (B,), by states that were flown ahead."""
         loss, model = self.experiment.loss, self.model
-        assert isinstance(loss, HVPRegression)
+        assert isinstance(loss, StateLoss)
         assert isinstance(model, HVP)
         for flights in self._flights:
             states, labels = flights.at(self.step)
@@ -210,14 +211,14 @@ class Trainer:
         for i, batch in enumerate(self._batches()):
             x0 = batch.x.to(self.device, non_blocking=True)
             labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
-            if i == 0 and isinstance(loss, Adaptive) and self.step % loss.every == 0:
+            if i == 0 and loss.every and self.step % loss.every == 0:
                 loss.adapt(self.model, x0, labels, generator(self.experiment.config.train.seed, "adapt", step))
             yield partial(self._loss, x0, labels, step, i)
 
     def _loss(self, x0: Tensor, labels: Tensor | None, step: int, part: int) -> Tensor:
         """(B,) of the part-th part of this rank's share."""
         loss, train = self.experiment.loss, self.experiment.config.train
-        if isinstance(loss, Shared):
+        if loss.shared:
             return loss.on_share(self.model, x0, labels, generator(train.seed, "loss", step, 0), self._share(part))
         return loss(self.model, x0, labels, generator(train.seed, "loss", step, part))
 
