@@ -95,11 +95,8 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     exchanged = here_model.exchanges_networks and there_model.exchanges_networks
     if not exchanged or config.flow is None or origin.flow is None:
         raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
-    if (
-        not here_model.is_followed()
-        and not there_model.is_followed()
-        and config.loss.options.get("velocity") != "sample"
-    ):
+    jumping = not here_model.is_followed() and not there_model.is_followed()
+    if jumping and config.loss.options.get("velocity") != "sample":
         raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:
