@@ -47,7 +47,7 @@ def train(
 
     Ctrl-C saves first; `--resume auto` goes on from there, bit for bit.
     """
-    from hgfctl.engine.models import OF_FLOWS
+    from hgfctl.engine.models import needs_flow
     from hgfctl.engine.ranks import joined
     from hgfctl.engine.training.opening import open_session
 
@@ -59,7 +59,7 @@ def train(
         asked = training.requested(
             preset, settings, ranks, runs, resume, init=init, data=data, skip_bad=skip_bad, force=force
         )
-        if asked.config.model.name not in OF_FLOWS:
+        if not needs_flow(asked.config.model.name):
             raise RequestError(f"preset {asked.config.preset} is of a score; train it with `hgfctl score-match`")
         if dry_run:
             _dry_run(asked.config, asked.init, ranks.device, json, allow_code)

@@ -13,7 +13,7 @@ c_in x, and the tangent, in units of the network's output, is
 For an oscillation rest = (b/w) (F(x) - dV/dt): V is consistent where its acceleration makes up for U - V.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -26,8 +26,8 @@ from hgfctl.engine.losses.states import States, draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.directional import bare, derivative_along
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.noise_predictor import NoisePredictor
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import AUGMENTATION, TEACHER, TIMES_LAW
 
 
 class Consistency(nn.Module, Loss):
@@ -55,9 +55,9 @@ class Consistency(nn.Module, Loss):
 
     def __init__(
         self,
-        times: Times,
-        augment: Augmentation | None = None,
-        teacher: HVP | None = None,
+        times: Annotated[Times, TIMES_LAW],
+        augment: Annotated[Augmentation | None, AUGMENTATION] = None,
+        teacher: Annotated[HVP | None, TEACHER] = None,
         velocity: Literal["teacher", "sample"] = "teacher",
         warm_up: int = 0,
         normalisation: float = 0.1,
@@ -76,7 +76,7 @@ class Consistency(nn.Module, Loss):
     @classmethod
     def fits(cls, model: type[nn.Module]) -> bool:
         """Says yes to HVPs whose network sees what theirs sees; one that predicts noise sees another noise level."""
-        return super().fits(model) and not issubclass(model, NoisePredictor)
+        return issubclass(model, HVP) and model.exchanges_networks
 
     def forward(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """x0 (B, *D), labels (B,) or None -> loss of each item (B,). rng is a generator on the CPU."""

@@ -6,7 +6,7 @@ F = grad log pi; in general V = t (F - grad log pi) + O(t^2). Both losses fly F'
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,6 +18,7 @@ from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.losses.score_loss import dot, noise_like
 from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.phase_space import State
+from hgfctl.engine.provided import CRITIC, DataScale
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class HSMMinMax(nn.Module, Loss):
 
     def __init__(
         self,
-        critic: nn.Module,
-        sd: float,
+        critic: Annotated[nn.Module, CRITIC],
+        sd: DataScale,
         duration: float = 0.1,
         steps: int = 1,
         antithetic: bool = True,

@@ -1,14 +1,15 @@
 """HVP regression: the loss that trains a generative flow."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.losses.states import StateLoss, States
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.provided import AUGMENTATION, TIMES_LAW
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,13 @@ class HVPRegression(StateLoss):
     """
 
     trains: ClassVar = (HVP,)
-    times: Times
-    augment: Augmentation | None = None
+    times: Annotated[Times, TIMES_LAW]
+    augment: Annotated[Augmentation | None, AUGMENTATION] = None
+
+    @classmethod
+    def fits(cls, model: type[nn.Module]) -> bool:
+        """Says yes to HVPs that solvers follow; a consistency model's V is another one."""
+        return issubclass(model, HVP) and model.is_followed()
 
     def of_states(self, hvp: HVP, states: States, labels: Tensor | None) -> Tensor:
         """|V_phi(x, t) - v|^2 / c_out^2 of each state, (B,)."""

@@ -8,7 +8,7 @@ so their values can be compared with each other; constants that do not depend on
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +17,7 @@ from hgfctl.engine.data.density import ExactDensity
 from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.losses.score_loss import dot, noise_like
 from hgfctl.engine.models.score import Field, Score
+from hgfctl.engine.provided import DENSITY
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class ESM(Loss):
     """
 
     trains: ClassVar = (Score,)
-    density: ExactDensity
+    density: Annotated[ExactDensity, DENSITY]
 
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         miss = field(x0, labels) - self.density.score(x0.double()).to(x0)

@@ -10,10 +10,11 @@ import torch
 
 from hgfctl import __version__
 from hgfctl.engine import precision
-from hgfctl.engine.checkpoint import flow_tensors, score_field, weights
+from hgfctl.engine.checkpoint import flow_tensors
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.metrics.stiffness import curvature
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.training.board import Board
 from hgfctl.engine.training.events import Drawn, Event, Saved, Stepped
 from hgfctl.engine.training.schedules import learning_rate
@@ -238,7 +239,7 @@ class Session:
             },
         )
         path = self.run.checkpoint_at(trainer.step)
-        tensor_files.save(path, weights(trainer.ema), self.description())
+        tensor_files.save(path, trainer.ema.tensors(), self.description())
         self.run.drop_old_states(self.config.train.keep)
         return Saved(path)
 
@@ -264,7 +265,7 @@ class Session:
     def draw(self) -> Drawn:
         """Draws samples of the EMA weights, always from the same seeds."""
         data = self.trainer.experiment.data
-        sampler = sampler_of(self.trainer.ema, data.shape, data.classes, self.config.sample)
+        sampler = sampler_for(self.trainer.ema, data.shape, data.classes, SamplingRequest.of(self.config.sample))
         count = SAMPLE_GRID if len(data.shape) == 3 else 1024
         (batch,) = sampler.batches(torch.arange(count), count)
         path = self.run.samples / f"step-{self.trainer.step:08d}.png"
@@ -297,7 +298,7 @@ class Session:
         trainer = self.trainer
         if trainer.experiment.loss.flight is None:
             return None
-        field = score_field(trainer.ema)
+        field = trainer.ema.score_field()
         x0, labels = trainer.experiment.data.batch(0, 256, self.config.train.seed)
         x0, labels = x0.to(trainer.device), None if labels is None else labels.to(trainer.device)
         with torch.no_grad():

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, layer_norm, scaled_dot_product_attention, silu, unfold
 
-from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
-from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.models.networks.conditioned import Conditioned
+from hgfctl.engine.models.networks.embeddings import PositionalEmbedding
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 
-class DiT(Network):
+class DiT(Conditioned):
     """Patches -> transformer blocks, each shifted, scaled and gated by the conditioning (adaLN-Zero) -> patches.
 
     Args:
@@ -30,9 +31,9 @@ class DiT(Network):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         patch: int = 4,
         width: int = 384,
         depth: int = 12,
@@ -78,11 +79,8 @@ class DiT(Network):
         # The embedding's frequencies are made for numbers up to 1000, and noise = ln(sigma) / 4 is of order 1.
         emb = self.map_layer1(silu(self.map_layer0(self.map_noise(100 * noise))))
         if self.map_label is not None:
-            hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden))
-        if self.map_augment is not None and augmented is not None:
-            emb = emb + self.map_augment(augmented.to(emb.dtype))
-        return silu(emb)
+            emb = emb + self.map_label(self.known_classes(labels, emb))
+        return silu(self.with_augmentation(emb, augmented))
 
 
 class DiTBlock(nn.Module):

@@ -5,6 +5,7 @@ from torch.nn.functional import silu
 
 from hgfctl.engine.models.networks.embeddings import CoordinateFeatures, PositionalEmbedding, shown
 from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.provided import ClassCount, ItemShape
 
 
 class MLP(Network):
@@ -22,8 +23,8 @@ class MLP(Network):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        shape: ItemShape,
+        classes: ClassCount,
         width: int = 128,
         blocks: int = 3,
         harmonics: int = 0,

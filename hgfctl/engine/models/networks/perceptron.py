@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.provided import ClassCount, ItemShape
 
 
 class Perceptron(Network):
@@ -17,7 +18,7 @@ class Perceptron(Network):
         depth: how many of them.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, width: int = 64, depth: int = 2) -> None:
+    def __init__(self, shape: ItemShape, classes: ClassCount, width: int = 64, depth: int = 2) -> None:
         super().__init__()
         if len(shape) != 1:
             raise ValueError(f"it takes vectors, and the data's items have shape {shape}; use the unet")
