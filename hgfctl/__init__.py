@@ -9,6 +9,8 @@ The names in `__all__` are promised to stay; each is imported when it is first a
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hgfctl.version import __version__
+
 if TYPE_CHECKING:
     from hgfctl.api import Model, convert, evaluate, load, preset, register, train
     from hgfctl.engine.data.dataset import DataSet
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from hgfctl.engine.solvers.solver import Solver
     from hgfctl.errors import HgfctlError, RequestError
     from hgfctl.storage.runs import Run
-
-__version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("Model", "convert", "evaluate", "load", "preset", "register", "train"), "hgfctl.api"),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hgfctl import __version__
 from hgfctl.cli import console, training
 from hgfctl.cli.phase_space import portraits_of
 from hgfctl.cli.reflection import study_of
 from hgfctl.errors import HgfctlError, RequestError
+from hgfctl.version import __version__
 
 if TYPE_CHECKING:
     import torch

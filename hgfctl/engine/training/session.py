@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from hgfctl import __version__
 from hgfctl.engine import precision
 from hgfctl.engine.checkpoint import flow_tensors
 from hgfctl.engine.figures.samples import samples_figure
@@ -23,6 +22,7 @@ from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.storage import tensor_files
 from hgfctl.storage.atomic import replacing
 from hgfctl.storage.runs import Run
+from hgfctl.version import __version__
 
 ABSURD = 1e3
 """Times the size of a right answer: a mean loss above this comes from weights that are lost."""
