@@ -1,4 +1,4 @@
-"""What subcommands share: where paths come from, where results and progress go."""
+"""Things that subcommands share: where paths come from, where results and progress go."""
 
 import json
 import math
@@ -82,7 +82,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp", ".tif", ".tiff")
 
 
 def check_picture(path: Path) -> None:
-    """Whether a picture could be written there, before it is made.
+    """Checks that a picture could be written there, before it is made.
 
     Raises:
         RequestError: it names a folder, or no kind of picture.
@@ -138,7 +138,7 @@ def working(what: str) -> Iterator[None]:
 
 
 class Interruption:
-    """Whether the user (Ctrl-C) or the system (SIGTERM) has asked to stop."""
+    """True once the user (Ctrl-C) or the system (SIGTERM) has asked to stop."""
 
     def __init__(self) -> None:
         self.asked = False

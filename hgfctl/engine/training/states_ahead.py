@@ -23,13 +23,13 @@ from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import generator, normal
 
 FLIGHTS = 8
-"""Of a place in a round, at most."""
+"""Flights of a place in a round, at most."""
 ROOM = 2**25
 """Numbers in the positions of a whole batch's round, at most, unless one flight a place needs more."""
 
 
 class Look(NamedTuple):
-    """What a step trains on: states, and labels (B,) or None."""
+    """The things that a step trains on: states, and labels (B,) or None."""
 
     states: States
     labels: Tensor | None
@@ -55,7 +55,7 @@ class _Flight(NamedTuple):
 
 
 def needs_flights(experiment: Experiment) -> bool:
-    """Whether training regresses on a flow that has to be simulated."""
+    """Says whether training regresses on a flow that has to be simulated."""
     model = experiment.model
     simulated = isinstance(model, HVP) and isinstance(model.flow, Simulated)
     return simulated and isinstance(experiment.loss, StateLoss)
@@ -86,7 +86,7 @@ class StatesAhead:
 
     @property
     def steps(self) -> int:
-        """Of a round."""
+        """Steps of a round."""
         return self._flights * self._flow.replay
 
     def at(self, step: int) -> Look:

@@ -57,9 +57,9 @@ class Trainer:
         self.skipped = 0
         """Steps whose loss or gradient was not finite, and that changed nothing."""
         self.failing = 0
-        """Of these, the last ones in a row."""
+        """The last ones of these in a row."""
         self.gradient_norm = 0.0
-        """Of the last step, over all weights together."""
+        """Norm of the last gradient, over all weights together."""
         network: nn.Module = self.model.network
         self._averages = dict(self.ema.network.named_parameters())
         self._parameters = dict(network.named_parameters())
@@ -109,7 +109,7 @@ class Trainer:
 
     @property
     def facts(self) -> dict[str, float]:
-        """What an adaptive loss has decided; empty for others."""
+        """Numbers that the loss has for the log: what an adaptive one has decided."""
         loss = self.experiment.loss
         return loss.facts(self.model)
 
@@ -202,7 +202,7 @@ class Trainer:
         return [averages for _, averages in self._powers]
 
     def _flown_losses(self) -> Iterator[Callable[[], Tensor]]:
-        """Of each part of this rank's share, (B,), by states that were flown ahead."""
+        """Losses (B,) of each part of this rank's share, by states that were flown ahead."""
         loss, model = self.experiment.loss, self.model
         assert isinstance(loss, StateLoss)
         assert isinstance(model, HVP)
@@ -211,7 +211,7 @@ class Trainer:
             yield partial(loss.of_states, model, states, labels)
 
     def _losses(self, step: int) -> Iterator[Callable[[], Tensor]]:
-        """Of each part of this rank's share, (B,)."""
+        """Losses (B,) of each part of this rank's share."""
         loss = self.experiment.loss
         for i, batch in enumerate(self._batches()):
             x0 = batch.x.to(self.device, non_blocking=True)
