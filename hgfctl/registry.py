@@ -3,12 +3,16 @@
 A room's `__init__.py` holds its registry and imports nothing heavy, so `--help` and error messages can list the
 names without loading torch; the class is imported when it is first asked for. A component's parameters are those
 of its constructor: their annotations are the schema that a preset is checked against, their defaults the defaults.
+
+A parameter whose annotation carries a `Provided` marker is no option: its value comes from the engine.
 """
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, get_type_hints
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from hgfctl.errors import RequestError, unknown
 
@@ -16,18 +20,64 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-class Registry(Mapping[str, Any]):
-    """`name -> class`, where each class is written as "module:attribute" and imported on demand."""
+@dataclass(frozen=True)
+class Provided:
+    """Marks a constructor's parameter, whatever it is called, as one that the engine fills in:
 
-    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+        def __init__(self, shape: Annotated[tuple[int, ...], ITEM_SHAPE], width: int = 64) -> None: ...
+
+    Args:
+        meaning: the value in words, "the shape of an item".
+    """
+
+    meaning: str
+
+
+Values = Mapping[Provided, Any]
+"""The values that the engine has for a component."""
+
+
+class _Parameter(NamedTuple):
+    """A parameter of a constructor; `marker` is None for options."""
+
+    annotation: Any
+    default: Any
+    marker: Provided | None
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+class Registry(Mapping[str, Any]):
+    """`name -> class`, where each class is written as "module:attribute" and imported on demand.
+
+    Args:
+        kind: the components in one word, as error messages have it.
+        entries: name -> "module:attribute" of a class, or of a function that builds a component.
+        provides: what the engine has for constructors that ask.
+        base: "module:attribute" of the class that components derive from, where there is one.
+        by_name: parameters that are provided by their name, without a marker: for code older than the markers.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, str],
+        provides: Iterable[Provided] = (),
+        base: str | None = None,
+        by_name: Mapping[str, Provided] = MappingProxyType({}),
+    ) -> None:
         self.kind = kind
-        self._entries = dict(entries)
+        self.provides = tuple(provides)
+        self._base = base
+        self._entries: dict[str, Any] = dict(entries)
+        self._by_name = dict(by_name)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries)
-        module, _, attribute = self._entries[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _resolved(self._entries[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -38,40 +88,103 @@ class Registry(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
-    def name_of(self, component: type) -> str:
-        """What a class is registered as; its own name where it is not."""
+    def register(self, name: str, component: Any) -> None:
+        """Adds a component for as long as the process lives.
+
+        Args:
+            name: one that is not taken, without colons and spaces.
+            component: a class, a function that builds a component, or a finished component without options.
+
+        Raises:
+            RequestError: the name is taken, or cannot be one.
+            TypeError: the constructor asks for something that components of this kind are not given, or the component
+                does not derive from the base class.
+        """
+        if not isinstance(name, str) or not name or ":" in name or len(name.split()) != 1:
+            raise RequestError(f"{self.kind}: a name is one word without colons, not {name!r}")
+        if name in self._entries and _resolved(self._entries[name]) is not component:
+            raise RequestError(f"{self.kind} '{name}' is there already; choose another name")
+        base = object if self._base is None else _resolved(self._base)
+        if not inspect.isfunction(component) and not issubclass(_class(component), base):
+            raise TypeError(f"{self.kind} {name}: it must derive from {base.__module__}.{base.__qualname__}")
+        for key, parameter in self._parameters_of(component).items():
+            if parameter.marker is not None and parameter.marker not in self.provides:
+                raise self._not_provided(name, key, parameter.marker, self.provides)
+        self._entries[name] = component
+
+    def name_of(self, component: Any) -> str:
+        """The name that a class is registered under; its own name where it is not."""
         written = f"{component.__module__}:{component.__qualname__}"
-        return next((name for name, entry in self._entries.items() if entry == written), component.__name__)
+        for name, entry in self._entries.items():
+            if entry is component or entry == written:
+                return name
+        return str(component.__name__)
 
-    def asks_for(self, name: str, parameter: str) -> bool:
-        """Whether a component's constructor has this parameter."""
-        return parameter in inspect.signature(self[name]).parameters
+    def class_of(self, name: str) -> type[Any]:
+        """The class of what is built under a name; for a function, the one that its annotation says it returns."""
+        component = self[name]
+        if inspect.isfunction(component):
+            component = get_type_hints(component).get("return", object)
+            component = get_origin(component) or component
+        return _class(component)
 
-    def options(self, name: str, given: Mapping[str, Any], supplied: tuple[str, ...] = ()) -> dict[str, Any]:
+    def wants(self, name: str, marker: Provided) -> bool:
+        """Says whether a component's constructor asks for a value of the engine."""
+        return any(parameter.marker == marker for parameter in self._parameters(name).values())
+
+    def has_option(self, name: str, option: str) -> bool:
+        """Says whether a component has an option of this name."""
+        parameter = self._parameters(name).get(option)
+        return parameter is not None and parameter.marker is None
+
+    def options(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options of a component, as plain YAML values: those given, checked, and the defaults of the rest.
 
         Args:
             name: a name of this registry.
             given: option -> value, as a preset holds them.
-            supplied: constructor parameters that the engine fills in itself (a shape, a flow) where the component has
-                them; not options.
 
         Raises:
             RequestError: an unknown option, or a value that its annotation does not admit.
         """
-        return self._checked(name, given, supplied).model_dump(mode="json")
+        return self._checked(name, given).model_dump(mode="json")
 
-    def _checked(self, name: str, given: Mapping[str, Any], supplied: tuple[str, ...]) -> "BaseModel":
+    def build(self, name: str, given: Mapping[str, Any], provided: Values = MappingProxyType({})) -> Any:
+        """The component itself.
+
+        Args:
+            name: a name of this registry.
+            given: option -> value, as a preset holds them.
+            provided: values of the engine; those that the constructor asks for are passed on.
+
+        Raises:
+            RequestError: see `options`; also when the component refuses its values (ValueError).
+            TypeError: the constructor asks for a value that is not among those provided, and has no default for it.
+        """
+        options = self._checked(name, given).model_dump()
+        values: dict[str, Any] = {}
+        for key, parameter in self._parameters(name).items():
+            if parameter.marker is None:
+                continue
+            if parameter.marker in provided:
+                values[key] = provided[parameter.marker]
+            elif parameter.required:
+                raise self._not_provided(name, key, parameter.marker, provided)
+        component = self[name]
+        if not _is_constructor(component):
+            return component
+        try:
+            return component(**options, **values)
+        except ValueError as error:
+            raise RequestError(f"{self.kind} {name}: {error}") from None
+
+    def _checked(self, name: str, given: Mapping[str, Any]) -> "BaseModel":
         from pydantic import ConfigDict, ValidationError, create_model
 
-        component = self[name]
-        hints = get_type_hints(component if inspect.isfunction(component) else component.__init__)
-        parameters = {
-            key: parameter for key, parameter in inspect.signature(component).parameters.items() if key not in supplied
-        }
         fields: dict[str, Any] = {
-            key: (hints.get(key, Any), ... if parameter.default is parameter.empty else parameter.default)
-            for key, parameter in parameters.items()
+            key: (parameter.annotation, ... if parameter.required else parameter.default)
+            for key, parameter in self._parameters(name).items()
+            if parameter.marker is None
         }
         for key in given:
             if key not in fields:
@@ -82,18 +195,24 @@ class Registry(Mapping[str, Any]):
         except ValidationError as error:
             raise RequestError(first_problem(error, prefix=f"{self.kind}.")) from None
 
-    def build(self, name: str, given: Mapping[str, Any], **supplied: Any) -> Any:
-        """The component itself, from a preset's options and from what its constructor asks of what the engine supplies.
+    def _parameters(self, name: str) -> dict[str, _Parameter]:
+        return self._parameters_of(self[name])
 
-        Raises:
-            RequestError: see `options`; also when the component refuses its values (ValueError).
-        """
-        options = self._checked(name, given, tuple(supplied)).model_dump()
-        asked = {key: value for key, value in supplied.items() if self.asks_for(name, key)}
-        try:
-            return self[name](**options, **asked)
-        except ValueError as error:
-            raise RequestError(f"{self.kind} {name}: {error}") from None
+    def _parameters_of(self, component: Any) -> dict[str, _Parameter]:
+        if not _is_constructor(component):
+            return {}
+        hints = get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
+        return {
+            key: _Parameter(hint := hints.get(key, Any), parameter.default, _marker(hint) or self._by_name.get(key))
+            for key, parameter in inspect.signature(component).parameters.items()
+        }
+
+    def _not_provided(self, name: str, key: str, marker: Provided, provided: Iterable[Provided]) -> TypeError:
+        known = ", ".join(other.meaning for other in provided) or "nothing"
+        return TypeError(
+            f"{self.kind} {name}: parameter {key} asks for {marker.meaning}, which a {self.kind} is not given here; "
+            f"it is given {known}"
+        )
 
 
 def first_problem(error: Any, prefix: str = "") -> str:
@@ -108,3 +227,29 @@ def first_problem(error: Any, prefix: str = "") -> str:
         return f"{place}: {first['ctx']['error']}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{place}: {message}, not {first['input']!r}{more}"
+
+
+def _resolved(entry: Any) -> Any:
+    """A component, imported where it is written as "module:attribute"."""
+    if not isinstance(entry, str):
+        return entry
+    module, _, attribute = entry.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _class(component: Any) -> type[Any]:
+    return component if inspect.isclass(component) else type(component)
+
+
+def _is_constructor(component: Any) -> bool:
+    return inspect.isclass(component) or inspect.isfunction(component)
+
+
+def _marker(annotation: Any) -> Provided | None:
+    """The marker of Annotated[X, marker], or of Annotated[X, marker] | None."""
+    if get_origin(annotation) is Annotated:
+        found = [extra for extra in annotation.__metadata__ if isinstance(extra, Provided)]
+        return found[0] if found else None
+    if get_origin(annotation) in (Union, UnionType):
+        return next(filter(None, map(_marker, get_args(annotation))), None)
+    return None

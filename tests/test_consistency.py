@@ -27,8 +27,9 @@ from hgfctl.engine.models.networks.mlp import MLP
 from hgfctl.engine.models.networks.unet import UNet
 from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.consistency import ConsistencySampler
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.solvers import GRIDS
 from hgfctl.engine.solvers.dpm_solver import DDIM
 from hgfctl.engine.training.session import Session
@@ -283,7 +284,7 @@ def test_one_step_is_ddims_and_every_step_costs_one_evaluation(flow: str) -> Non
     default, seeds = load("digits-oscillation").sample, torch.arange(6)
     for nfe in (1, 2, 5):
         calls.clear()
-        sampler = sampler_of(hvp, (5,), 3, default, nfe, "consistency")
+        sampler = sampler_for(hvp, (5,), 3, SamplingRequest.of(default, nfe, "consistency"))
         start, end, *_ = sampler.trajectory(seeds)
         assert sampler.nfe == len(calls) == nfe
     assert isinstance(sampler, ConsistencySampler)
@@ -291,7 +292,7 @@ def test_one_step_is_ddims_and_every_step_costs_one_evaluation(flow: str) -> Non
     times = torch.stack([sampler.times[0], sampler.times[-1]])
     assert float(hvp.flow.sigma(times[0])) == pytest.approx(80)
     torch.testing.assert_close(DDIM.solve(velocity, hvp.flow, start, times), end)
-    ddim = sampler_of(hvp, (5,), 3, default, 1, "ddim")
+    ddim = sampler_for(hvp, (5,), 3, SamplingRequest.of(default, 1, "ddim"))
     *_, whole = ddim.trajectory(seeds)
     torch.testing.assert_close(whole, end, rtol=0, atol=0.01 * float(start.abs().max()))
 

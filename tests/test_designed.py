@@ -22,7 +22,7 @@ from hgfctl.engine.flows.design import designed
 from hgfctl.engine.flows.designed import Designed
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.flow_matching import FlowMatching
-from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.flows.forces.linear_force import oscillator
 from hgfctl.engine.flows.linear_motion import LinearMotion
 from hgfctl.engine.flows.oscillation import Oscillation
@@ -61,7 +61,7 @@ LINEAR: dict[str, tuple[tuple[int, ...], Any]] = {
 
 
 def build(shape: tuple[int, ...], force: Any, **options: Any) -> Any:
-    return designed(Supplied(shape), sd=0.5, force=force, **options)
+    return designed(ForceContext(shape), sd=0.5, force=force, **options)
 
 
 @pytest.fixture(params=LINEAR)
@@ -387,7 +387,7 @@ def test_formulas_of_coordinates_have_closed_forms() -> None:
 )
 def test_what_cannot_be_computed_with_is_said(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        designed(Supplied((2,)), **options)
+        designed(ForceContext((2,)), **options)
 
 
 def test_a_flow_that_shrinks_to_a_point_has_no_prior() -> None:

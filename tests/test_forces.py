@@ -25,7 +25,7 @@ from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.forces import FORCES
 from hgfctl.engine.flows.forces.affine import Affine, affine
 from hgfctl.engine.flows.forces.checked import checked
-from hgfctl.engine.flows.forces.choose import Supplied, chosen
+from hgfctl.engine.flows.forces.choose import ForceContext, chosen
 from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.none import NoForce
@@ -59,7 +59,7 @@ def points(count: int, *shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("written", CONSERVATIVE, ids=lambda w: "-".join(map(str, w.values())))
 def test_a_force_is_the_slope_of_its_potential(written: dict[str, Any]) -> None:
-    force = chosen(written, Supplied((6,)))
+    force = chosen(written, ForceContext((6,)))
     x = points(40, 6).requires_grad_()
     (slope,) = torch.autograd.grad(force.potential(x).sum(), x)
     assert torch.allclose(force(x, x, NOW), -slope, atol=1e-12, rtol=1e-12)
@@ -68,7 +68,7 @@ def test_a_force_is_the_slope_of_its_potential(written: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["coulomb", "gravity"])
 def test_particles_keep_their_momentum_and_fly_apart_or_together(kind: str) -> None:
-    force = chosen({"name": "particles", "kind": kind, "dims": 3}, Supplied((4, 3)))
+    force = chosen({"name": "particles", "kind": kind, "dims": 3}, ForceContext((4, 3)))
     x, v = points(5, 4, 3), points(5, 4, 3, seed=1)
     assert force(x, v, NOW).sum(1).abs().max() < 1e-12
     end = INTEGRATORS["leapfrog"].integrate(
@@ -83,7 +83,7 @@ def test_particles_keep_their_momentum_and_fly_apart_or_together(kind: str) -> N
 def test_dims_divides_the_items() -> None:
     for shape, dims in (((5,), 2), ((2,), 2), ((4,), 3)):
         with pytest.raises(RequestError, match="dims must divide"):
-            chosen({"name": "particles", "dims": dims}, Supplied(shape))
+            chosen({"name": "particles", "dims": dims}, ForceContext(shape))
 
 
 def test_a_learned_force_is_the_field_it_was_given() -> None:
@@ -93,7 +93,7 @@ def test_a_learned_force_is_the_field_it_was_given() -> None:
         read.append(path)
         return lambda x, labels: -2 * x
 
-    force = chosen({"name": "learned", "checkpoint": "runs/ring-hsm-1"}, Supplied((2,), load_score=load))
+    force = chosen({"name": "learned", "checkpoint": "runs/ring-hsm-1"}, ForceContext((2,), load_score=load))
     assert read == ["runs/ring-hsm-1"]
     assert torch.equal(force(points(3, 2), points(3, 2), NOW), -2 * points(3, 2))
 
@@ -160,7 +160,7 @@ HOSTILE = [
 def test_hostile_formulas_are_refused_or_harmless(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     try:
-        chosen({"name": "expression", "text": text}, Supplied((2,)))(points(1, 2), points(1, 2), NOW)
+        chosen({"name": "expression", "text": text}, ForceContext((2,)))(points(1, 2), points(1, 2), NOW)
     except ExpressionError as error:
         message, shown, caret = str(error).split("\n")
         assert caret.strip() == "^"
@@ -211,12 +211,14 @@ def test_formulas_know_what_they_depend_on() -> None:
 
 def test_coordinates_norms_and_lists() -> None:
     x, v = points(7, 2), points(7, 2, seed=1)
-    turned = chosen(["x[1]", "-x[0] + v[1]*t"], Supplied((2,)))
+    turned = chosen(["x[1]", "-x[0] + v[1]*t"], ForceContext((2,)))
     assert torch.allclose(turned(x, v, NOW), torch.stack([x[:, 1], -x[:, 0] + 0.3 * v[:, 1]], 1), atol=1e-15)
-    central = chosen("-x/norm(x)^3 + mean(v)", Supplied((2,)))
+    central = chosen("-x/norm(x)^3 + mean(v)", ForceContext((2,)))
     wanted = -x / x.norm(dim=1, keepdim=True) ** 3 + v.mean(1, keepdim=True)
     assert torch.allclose(central(x, v, NOW), wanted, rtol=1e-13)
-    assert torch.equal(chosen(["1", "norm(x)"], Supplied((2,)))(x, v, NOW)[:, 0], torch.ones(7, dtype=torch.float64))
+    assert torch.equal(
+        chosen(["1", "norm(x)"], ForceContext((2,)))(x, v, NOW)[:, 0], torch.ones(7, dtype=torch.float64)
+    )
     images = points(3, 1, 4, 4)
     assert torch.equal(ExpressionForce("x[5]")(images, images, NOW)[:, 0, 2, 3], images[:, 0, 1, 1])
     each = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
@@ -231,7 +233,7 @@ def test_lists_and_indices_fit_the_items() -> None:
         ("x[7]", "coordinates 0 to 1"),
     ):
         with pytest.raises(RequestError, match=said):
-            chosen(written, Supplied((2,)))
+            chosen(written, ForceContext((2,)))
 
 
 def test_gradients_flow_through_formulas() -> None:
@@ -275,10 +277,10 @@ def test_what_is_called_affine_is(text: str) -> None:
 
 
 def test_constants_of_a_formula() -> None:
-    force = chosen({"name": "-omega^2*x", "constants": {"omega": 2}}, Supplied((1,)))
+    force = chosen({"name": "-omega^2*x", "constants": {"omega": 2}}, ForceContext((1,)))
     assert affine(force) == Affine(0, -4)
     with pytest.raises(RequestError, match="x is what the force acts on"):
-        chosen({"name": "-x", "constants": {"x": 2}}, Supplied((1,)))
+        chosen({"name": "-x", "constants": {"x": 2}}, ForceContext((1,)))
 
 
 def test_every_function_of_the_grammar_has_a_meaning() -> None:
@@ -305,15 +307,15 @@ def test_every_function_of_the_grammar_has_a_meaning() -> None:
 )
 def test_what_is_no_force(written: Any, said: str) -> None:
     with pytest.raises(RequestError) as refused:
-        chosen(written, Supplied((2,)))
+        chosen(written, ForceContext((2,)))
     assert said in str(refused.value)
 
 
 def test_a_word_may_be_a_formula() -> None:
     x = points(2, 2)
-    assert torch.equal(chosen("x", Supplied((2,)))(x, x, NOW), x)
-    assert torch.equal(chosen("x-v", Supplied((2,)))(x, 2 * x, NOW), -x)
-    assert torch.equal(chosen(0, Supplied((2,)))(x, x, NOW), 0 * x)
+    assert torch.equal(chosen("x", ForceContext((2,)))(x, x, NOW), x)
+    assert torch.equal(chosen("x-v", ForceContext((2,)))(x, 2 * x, NOW), -x)
+    assert torch.equal(chosen(0, ForceContext((2,)))(x, x, NOW), 0 * x)
     assert set(FORCES) >= {"duffing", "expression", "learned", "none", "particles", "pendulum", "double-well"}
 
 
@@ -379,12 +381,12 @@ def swing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_nothing_is_imported_unless_allowed(swing: str) -> None:
     with pytest.raises(RequestError, match=f"force '{swing}:Swing' names code of its own; --allow-code runs it"):
-        chosen(f"{swing}:Swing", Supplied((2,)))
+        chosen(f"{swing}:Swing", ForceContext((2,)))
     assert not Path("imported").exists()
 
 
 def test_user_code_is_a_class_an_instance_or_a_function(swing: str) -> None:
-    allowed = Supplied((2,), allow_code=True)
+    allowed = ForceContext((2,), allow_code=True)
     x, v = points(3, 2), points(3, 2, seed=1)
     made = chosen({"name": f"{swing}:Swing", "length": 2}, allowed)
     assert torch.equal(made(x, v, NOW), -torch.sin(x) / 2)
@@ -420,7 +422,7 @@ def test_what_is_wrong_with_user_code(swing: str, written: Any, said: str) -> No
     Path("leaves.py").write_text("raise SystemExit\n")
     given = {**written, "name": written["name"].format(swing)} if isinstance(written, dict) else written.format(swing)
     with pytest.raises(RequestError) as refused:
-        chosen(given, Supplied((2,), allow_code=True))
+        chosen(given, ForceContext((2,), allow_code=True))
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) <= 2
 
@@ -437,7 +439,7 @@ class _Function(Force):
 
 
 def test_a_watched_force_is_the_same() -> None:
-    force = chosen("duffing", Supplied((2,)))
+    force = chosen("duffing", ForceContext((2,)))
     watched = checked(force)
     assert torch.equal(watched(points(3, 2), points(3, 2), NOW), force(points(3, 2), points(3, 2), NOW))
     assert checked(watched) is watched
@@ -500,7 +502,7 @@ class Forced(Diffusion):
 
 
 def report(written: Any, T: float = 3.0, *shape: int) -> ForceReport:
-    force = chosen(written, Supplied(shape or (2,)))
+    force = chosen(written, ForceContext(shape or (2,)))
     return force_report(Forced(sigma_max=T, under=force), points(128, *(shape or (2,))))
 
 
@@ -513,7 +515,7 @@ def test_neighbours_part_as_the_inverted_oscillator_says(k: float) -> None:
 
 
 def test_neighbours_part_from_a_saddle_and_not_from_a_valley() -> None:
-    well = chosen({"name": "double-well", "a": 2.25, "b": 1.0}, Supplied((1,)))
+    well = chosen({"name": "double-well", "a": 2.25, "b": 1.0}, ForceContext((1,)))
     still = torch.zeros(8, 1, dtype=torch.float64)
     assert lyapunov(well, State(still, still), 10, 500).exponent == pytest.approx(1.5, rel=1e-3)
     assert abs(lyapunov(well, State(still + 1.5, still), 200, 4000).exponent) < 0.01
@@ -527,7 +529,7 @@ def test_neighbours_of_oscillators_stay_neighbours() -> None:
 
 def test_neighbours_on_two_springs_with_a_curl() -> None:
     """x'' = J x with eigenvalues -1 +- i of J: the fastest growth is the real part of sqrt(-1 + i)."""
-    force = chosen(["x[1] - x[0]", "-x[0] - x[1]"], Supplied((2,)))
+    force = chosen(["x[1] - x[0]", "-x[0] - x[1]"], ForceContext((2,)))
     found = lyapunov(force, State(points(10, 2), points(10, 2, seed=1)), 30, 1500)
     assert found.exponent == pytest.approx(((2**0.5 - 1) / 2) ** 0.5, rel=1e-4)
 
@@ -610,7 +612,7 @@ def test_a_force_that_cannot_be_differentiated_is_told() -> None:
 
 @pytest.mark.parametrize("written", CONSERVATIVE, ids=lambda w: "-".join(map(str, w.values())))
 def test_the_potential_of_a_force_by_quadrature(written: dict[str, Any]) -> None:
-    force = chosen(written, Supplied((6,)))
+    force = chosen(written, ForceContext((6,)))
     x, origin = points(20, 6), torch.zeros(1, 6, dtype=torch.float64)
     assert torch.allclose(potential_of(force, x)(x), force.potential(x) - force.potential(origin), atol=1e-9, rtol=1e-9)
 

@@ -32,6 +32,7 @@ from hgfctl.engine.flows.velocity_laws.student_t import StudentVelocity, student
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import draw_states
 from hgfctl.engine.losses.times import UniformTimes
+from hgfctl.engine.provided import DATA_SCALE, DURATION, ITEM_SHAPE
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.statistics.two_sample import two_sample
 from hgfctl.engine.transport.interpolation import interpolated
@@ -55,7 +56,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def law(name: str, shape: tuple[int, ...] = (3,), duration: float = 1.0, **options: object) -> VelocityLaw:
-    return VELOCITY_LAWS.build(name, options, data_sd=0.5, shape=shape, duration=duration)
+    return VELOCITY_LAWS.build(name, options, {DATA_SCALE: 0.5, ITEM_SHAPE: shape, DURATION: duration})
 
 
 def test_registries_are_read_without_torch() -> None:

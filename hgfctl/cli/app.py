@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from hgfctl import __version__
 from hgfctl.cli import convert, data, ema, eval_fid, latents, likelihood, presets, sample, score_match, train, visualize
 from hgfctl.cli.spelling import spelled
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.processes import first as first_rank
+from hgfctl.version import __version__
 
 app = typer.Typer(
     name="hgfctl",

@@ -1,4 +1,4 @@
-"""What subcommands share: where paths come from, where results and progress go."""
+"""Things that subcommands share: where paths come from, where results and progress go."""
 
 import json
 import math
@@ -82,7 +82,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp", ".tif", ".tiff")
 
 
 def check_picture(path: Path) -> None:
-    """Whether a picture could be written there, before it is made.
+    """Checks that a picture could be written there, before it is made.
 
     Raises:
         RequestError: it names a folder, or no kind of picture.
@@ -94,22 +94,16 @@ def check_picture(path: Path) -> None:
 
 
 def device(name: str) -> "torch.device":
-    """`auto` is CUDA, else Apple's MPS, else the CPU.
+    """The device of this name, see `ranks.device_named`; TF32 is switched off in this process.
 
     Raises:
         RequestError: unknown, or not there.
     """
-    import torch
+    from hgfctl.engine import precision
+    from hgfctl.engine.ranks import device_named
 
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
-    kind, _, index = name.partition(":")
-    if kind not in present or (index and not index.isdigit()):
-        raise RequestError(f"unknown device '{name}'; known: auto, {', '.join(present)}, cuda:0, cuda:1, ...")
-    if not present[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
-        raise RequestError(f"device '{name}' is not available on this machine; --device cpu is")
-    return torch.device(name)
+    precision.use("fp32")
+    return device_named(name)
 
 
 def progress(*columns: str) -> "Progress":
@@ -144,7 +138,7 @@ def working(what: str) -> Iterator[None]:
 
 
 class Interruption:
-    """Whether the user (Ctrl-C) or the system (SIGTERM) has asked to stop."""
+    """True once the user (Ctrl-C) or the system (SIGTERM) has asked to stop."""
 
     def __init__(self) -> None:
         self.asked = False

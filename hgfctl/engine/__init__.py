@@ -2,6 +2,7 @@
 
 Its rooms, from the ground up; a room imports only from those before it (`lint-imports` checks that):
 
+    provided                what the engine gives to the constructors of parts
     randomness, checks      seeds, and what numbers must be
     phase_space             positions, velocities and times
     expressions             formulas, read without running code

@@ -16,10 +16,12 @@ from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.flows import FLOWS, is_linear
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.losses import LOSSES, TIMES, TRAINS
-from hgfctl.engine.models import MODELS, OF_FLOWS
+from hgfctl.engine.losses import LOSSES, TIMES, losses_for
+from hgfctl.engine.models import MODELS, needs_flow
 from hgfctl.engine.models.networks import NETWORKS
+from hgfctl.engine.provided import AUGMENTATION, AUGMENTED_NUMBERS
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.options import with_defaults as with_default_options
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config
 from hgfctl.registry import Registry
@@ -40,37 +42,36 @@ def with_defaults(config: Config) -> Config:
     """
     _check_fit(config)
     for place in COMPONENTS:
-        registry, supplied = _REGISTRIES[place]
+        registry = _REGISTRIES[place]
         component: Component | None = getattr(config, place)
         if component is None:
             continue
-        options = registry.options(component.name, component.options, supplied)
+        options = registry.options(component.name, component.options)
         config = config.model_copy(update={place: Component(name=component.name, options=options)})
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
     sample_every = config.train.sample_every or save_every
     train = config.train.model_copy(update={"save_every": save_every, "sample_every": sample_every})
-    if config.loss.name == "consistency" and config.sample.sampler == "auto":
-        config = config.model_copy(update={"sample": config.sample.model_copy(update={"sampler": "consistency"})})
-    return config.model_copy(update={"train": train})
+    sample = config.sample.changed(sampler=with_default_options(config.sample.sampler))
+    return config.model_copy(update={"train": train, "sample": sample})
 
 
 def _check_fit(config: Config) -> None:
-    of_hvp = config.model.name in OF_FLOWS
+    of_hvp = needs_flow(config.model.name)
     if of_hvp and config.flow is None:
         raise RequestError(f"preset {config.preset}: flow: a value is needed; known: {', '.join(FLOWS)}")
     if not of_hvp and config.flow is not None:
         raise RequestError(f"preset {config.preset}: flow: a score has none; leave it out, or set model=hvp")
-    if config.loss.name in LOSSES and config.model.name in TRAINS and config.loss.name not in TRAINS[config.model.name]:
+    if not LOSSES.class_of(config.loss.name).fits(MODELS.class_of(config.model.name)):
         raise RequestError(
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
-            f"{', '.join(TRAINS[config.model.name])} would"
+            f"{', '.join(losses_for(config.model.name))} would"
         )
-    if config.loss.name == "consistency" and config.flow and not is_linear(config.flow.name):
-        raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
+    if config.flow and MODELS[config.model.name].linear_only and not is_linear(config.flow.name):
+        raise RequestError(f"model '{config.model.name}' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
-        if not LOSSES.asks_for(config.loss.name, "augment"):
+        if not LOSSES.wants(config.loss.name, AUGMENTATION):
             raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
-        if AUGMENTATIONS[config.augment.name].labels and not NETWORKS.asks_for(config.network.name, "augment_dim"):
+        if AUGMENTATIONS[config.augment.name].labels and not NETWORKS.wants(config.network.name, AUGMENTED_NUMBERS):
             raise RequestError(
                 f"network '{config.network.name}' cannot be told what augment '{config.augment.name}' did; "
                 "augment=flip, or another network"
@@ -90,9 +91,12 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     Raises:
         RequestError: the network is another one; the message says what differs.
     """
-    if config.model.name != "hvp" or origin.model.name != "hvp" or config.flow is None or origin.flow is None:
+    here_model, there_model = MODELS[config.model.name], MODELS[origin.model.name]
+    exchanged = here_model.exchanges_networks and there_model.exchanges_networks
+    if not exchanged or config.flow is None or origin.flow is None:
         raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
-    if origin.loss.name == config.loss.name == "consistency" and config.loss.options.get("velocity") != "sample":
+    jumping = not here_model.is_followed() and not there_model.is_followed()
+    if jumping and config.loss.options.get("velocity") != "sample":
         raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:
@@ -109,8 +113,8 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
 def _form(config: Config, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
     """What decides whether two networks are the same function."""
     assert config.flow is not None
-    network = NETWORKS.options(config.network.name, config.network.options, ("shape", "classes", "augment_dim"))
-    flow = FLOWS.options(config.flow.name, config.flow.options, ("supplied",))
+    network = NETWORKS.options(config.network.name, config.network.options)
+    flow = FLOWS.options(config.flow.name, config.flow.options)
     linear = is_linear(config.flow.name)
     return {
         "shape of an item": tuple(shape),
@@ -162,12 +166,12 @@ def _some(data: DataSet) -> Tensor:
     return data.at(torch.randperm(len(data), generator=generator("inside"))[:count].sort().values).x
 
 
-_REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
-    "data": (DATA, ()),
-    "augment": (AUGMENTATIONS, ()),
-    "model": (MODELS, ("network", "flow")),
-    "flow": (FLOWS, ("supplied",)),
-    "network": (NETWORKS, ("shape", "classes", "augment_dim")),
-    "loss": (LOSSES, ("times", "augment", "critic", "sd", "density", "teacher")),
-    "times": (TIMES, ()),
+_REGISTRIES: dict[str, Registry] = {
+    "data": DATA,
+    "augment": AUGMENTATIONS,
+    "model": MODELS,
+    "flow": FLOWS,
+    "network": NETWORKS,
+    "loss": LOSSES,
+    "times": TIMES,
 }

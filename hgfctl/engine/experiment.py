@@ -12,12 +12,15 @@ from hgfctl.engine.data import AUGMENTATIONS
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.losses import LOSSES, TIMES
 from hgfctl.engine.losses.loss import Loss
-from hgfctl.engine.models import OF_FLOWS
+from hgfctl.engine.models import needs_flow
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.parts import Model, build_flow, build_model, data_of, fresh_network, with_option
+from hgfctl.engine.models.model import Model
+from hgfctl.engine.parts import build_flow, build_model, data_of, fresh_network, with_option
+from hgfctl.engine.provided import AUGMENTATION, CRITIC, DATA_SCALE, DENSITY, TEACHER, TIMES_LAW
+from hgfctl.engine.randomness import seeded
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
 
@@ -35,6 +38,7 @@ class Experiment:
         model: freshly initialised from the seed.
         loss: what is minimised; where it is a module, with weights of its own.
         init: the checkpoint that the model starts from, if it does.
+        flow: of the model, where it has one.
     """
 
     config: Config
@@ -42,6 +46,7 @@ class Experiment:
     model: Model
     loss: Loss
     init: Checkpoint | None = None
+    flow: Flow | None = None
 
 
 def experiment(
@@ -58,7 +63,7 @@ def experiment(
         device: where the model is to be.
         data: to take in place of those that the configuration names.
         init: a checkpoint to start from; a loss that has a teacher learns from it.
-        allow_code: whether a force may be a user's own code.
+        allow_code: let a force be a user's own code.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
@@ -70,21 +75,21 @@ def experiment(
         raise RequestError(f"preset {config.preset}: init is for `hgfctl train`; leave it out")
     if config.augment and len(data.shape) != 3:
         raise RequestError(f"augment '{config.augment.name}' is for images, and the data's items are {data.shape}")
-    scaled = "flow" if config.model.name in OF_FLOWS else "model"
+    scaled = "flow" if needs_flow(config.model.name) else "model"
     component: Component | None = getattr(config, scaled)
     if component is not None and "sd" not in component.options:
         config = with_option(config, scaled, "sd", round(data.root_mean_square(), 6))
     config = with_defaults(config)
     flow = flow_of(config, data, allow_code) if config.flow else None
-    torch.manual_seed(config.train.seed)
-    model = build_model(config, data.shape, data.classes, flow).to(device)
-    teacher = None
-    if init is not None:
-        assert isinstance(model, HVP)
-        model.network.load_state_dict(init.model.network.state_dict())
-        teacher = HVP(init.model.network, model.flow).eval()
-    loss = _loss(config, data, teacher)
-    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init)
+    with seeded(config.train.seed, device):
+        model = build_model(config, data.shape, data.classes, flow).to(device)
+        teacher = None
+        if init is not None:
+            assert isinstance(model, HVP)
+            model.network.load_state_dict(init.model.network.state_dict())
+            teacher = HVP(init.model.network, model.flow).eval()
+        loss = _loss(config, data, teacher)
+    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init, flow)
 
 
 def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:
@@ -97,7 +102,7 @@ def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:
         raise RequestError(f"preset {config.preset} is of a score, which has no flow of its own; name one of a flow")
     if "sd" not in config.flow.options:
         config = with_option(config, "flow", "sd", round(data.root_mean_square(), 6))
-    flow = build_flow(config, Supplied(tuple(data.shape), allow_code, score_of))
+    flow = build_flow(config, ForceContext(tuple(data.shape), allow_code, score_of))
     check_inside(flow, data)
     if not flow.measures:
         return flow
@@ -107,16 +112,21 @@ def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:
 
 def _loss(config: Config, data: DataSet, teacher: HVP | None) -> Loss:
     density = known_density(data)
-    if config.loss.name == "esm" and density is None:
-        raise RequestError(f"loss 'esm' needs the true score, and that of data '{config.data.name}' is not known")
+    scale = config.flow or config.model
+    if density is None and LOSSES.wants(config.loss.name, DENSITY):
+        raise RequestError(
+            f"loss '{config.loss.name}' needs the true score, and that of data '{config.data.name}' is not known"
+        )
     loss: Loss = LOSSES.build(
         config.loss.name,
         config.loss.options,
-        times=TIMES.build(config.times.name, config.times.options),
-        augment=AUGMENTATIONS.build(config.augment.name, config.augment.options) if config.augment else None,
-        critic=fresh_network(config, data.shape, data.classes) if LOSSES.asks_for(config.loss.name, "critic") else None,
-        sd=config.model.options.get("sd"),
-        density=density,
-        teacher=teacher,
+        {
+            TIMES_LAW: TIMES.build(config.times.name, config.times.options),
+            AUGMENTATION: AUGMENTATIONS.build(config.augment.name, config.augment.options) if config.augment else None,
+            CRITIC: fresh_network(config, data.shape, data.classes) if LOSSES.wants(config.loss.name, CRITIC) else None,
+            DATA_SCALE: scale.options["sd"],
+            DENSITY: density,
+            TEACHER: teacher,
+        },
     )
     return loss

@@ -9,16 +9,13 @@ from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.forces.choose import Supplied
+from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.models import MODELS
-from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.models.networks import NETWORKS
-from hgfctl.engine.models.noised_score import NoisedScore
-from hgfctl.engine.models.score import Score
+from hgfctl.engine.provided import AUGMENTED_NUMBERS, CLASS_COUNT, FLOW, FORCE_CONTEXT, ITEM_SHAPE, NETWORK
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
-
-Model = HVP | Score | NoisedScore
 
 
 def data_of(config: Config) -> DataSet:
@@ -35,9 +32,9 @@ def data_of(config: Config) -> DataSet:
     return data
 
 
-def build_flow(config: Config, supplied: Supplied) -> Flow:
+def build_flow(config: Config, context: ForceContext) -> Flow:
     assert config.flow is not None
-    flow: Flow = FLOWS.build(config.flow.name, config.flow.options, supplied=supplied)
+    flow: Flow = FLOWS.build(config.flow.name, config.flow.options, {FORCE_CONTEXT: context, ITEM_SHAPE: context.shape})
     return flow
 
 
@@ -46,16 +43,18 @@ def fresh_network(config: Config, shape: tuple[int, ...], classes: int) -> nn.Mo
     network: nn.Module = NETWORKS.build(
         config.network.name,
         config.network.options,
-        shape=shape,
-        classes=classes,
-        augment_dim=AUGMENTATIONS[config.augment.name].labels if config.augment else 0,
+        {
+            ITEM_SHAPE: shape,
+            CLASS_COUNT: classes,
+            AUGMENTED_NUMBERS: AUGMENTATIONS[config.augment.name].labels if config.augment else 0,
+        },
     )
     return network
 
 
 def build_model(config: Config, shape: tuple[int, ...], classes: int, flow: Flow | None) -> Model:
     model: Model = MODELS.build(
-        config.model.name, config.model.options, network=fresh_network(config, shape, classes), flow=flow
+        config.model.name, config.model.options, {NETWORK: fresh_network(config, shape, classes), FLOW: flow}
     )
     return model
 

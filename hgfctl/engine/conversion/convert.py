@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgfctl import __version__
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.conversion import edm, edm2
 from hgfctl.engine.conversion.edm import Converted
@@ -19,6 +18,7 @@ from hgfctl.errors import RequestError, printable
 from hgfctl.presets import Config, configuration
 from hgfctl.storage import tensor_files
 from hgfctl.storage.inert_pickle import Unreadable
+from hgfctl.version import __version__
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.features import FEATURES
 from hgfctl.engine.features.features import RESIZINGS, Features, FeaturesId
+from hgfctl.engine.provided import DEVICE
 from hgfctl.engine.ranks import Ranks
 from hgfctl.errors import RequestError
 
@@ -40,7 +41,7 @@ def extractor(
     name = name or usual(shape, resizing is not None or weights is not None)
     given: dict[str, Any] = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
     for option, value in given.items():
-        if value is not None and not FEATURES.asks_for(name, option):
+        if value is not None and not FEATURES.has_option(name, option):
             raise RequestError(f"--{option.replace('_', '-')}: features {name} take none")
     if resizing is not None and resizing not in RESIZINGS:
         raise RequestError(f"unknown resizing '{resizing}'; known: {', '.join(RESIZINGS)}")
@@ -48,7 +49,9 @@ def extractor(
     given["allow_code"] = bool(allow_code)
 
     def build() -> Features:
-        return FEATURES.build(name, {}, device=ranks.device, **given)
+        options = {option: value for option, value in given.items() if FEATURES.has_option(name, option)}
+        features: Features = FEATURES.build(name, options, {DEVICE: ranks.device})
+        return features
 
     return ranks.one_first(build)
 

@@ -99,7 +99,7 @@ def data_behind(model: Checkpoint, split: str | None = None) -> DataSet:
 
 def _built(name: str, options: dict[str, Any], split: str | None) -> DataSet:
     if split is not None:
-        if not DATA.asks_for(name, "split"):
+        if not DATA.has_option(name, "split"):
             raise RequestError(f"--split: data '{name}' has no splits")
         options = {**options, "split": split}
     data: DataSet = DATA.build(name, options)

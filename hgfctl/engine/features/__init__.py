@@ -1,5 +1,6 @@
 """Features: what images are turned into before sets of them are compared. A figure means nothing without their name."""
 
+from hgfctl.engine.provided import DEVICE
 from hgfctl.registry import Registry
 
 FEATURES = Registry(
@@ -10,4 +11,5 @@ FEATURES = Registry(
         "pixels": "hgfctl.engine.features.pixels:Pixels",
         "random": "hgfctl.engine.features.random_network:RandomNetwork",
     },
+    provides=[DEVICE],
 )

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hgfctl.engine.features.features import Features, FeaturesId, resized, to_rgb
+from hgfctl.engine.provided import DEVICE
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.storage.cache import cache_folder, reason, sha256
 
@@ -36,7 +38,7 @@ class DINOv2(Features):
         RequestError: they are not DINOv2's.
     """
 
-    def __init__(self, device: torch.device, weights: Path | None = None) -> None:
+    def __init__(self, device: Annotated[torch.device, DEVICE], weights: Path | None = None) -> None:
         timm = _timm()
         path = weights or _cached()
         tensors = _read(path) if path else _from_timm(timm)

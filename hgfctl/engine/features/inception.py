@@ -4,12 +4,13 @@ and EDM.
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from hgfctl.engine.features.features import Features, FeaturesId, resized, to_rgb
+from hgfctl.engine.provided import DEVICE
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.storage.cache import Published, sha256
 
@@ -39,7 +40,7 @@ class Inception(Features):
 
     def __init__(
         self,
-        device: torch.device,
+        device: Annotated[torch.device, DEVICE],
         resizing: Literal["legacy-tensorflow", "clean"],
         weights: Path | None = None,
         allow_code: bool = False,

@@ -1,10 +1,13 @@
 """Pixels as they are: for small images, and for figures that anyone can check."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from hgfctl.engine.features.features import Features, FeaturesId
+from hgfctl.engine.provided import DEVICE
 
 SIDE = 32
 """Larger images are averaged down to this, or the covariance would be too large to keep."""
@@ -19,7 +22,7 @@ class Pixels(Features):
 
     id = FeaturesId("pixels")
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: Annotated[torch.device, DEVICE]) -> None:
         self.device = device
 
     def __call__(self, images: Tensor) -> Tensor:

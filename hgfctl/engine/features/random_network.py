@@ -4,6 +4,7 @@ no file and no network, and that do not take every image for a photograph.
 
 import math
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgfctl.engine.features.features import Features, FeaturesId, resized, to_rgb
+from hgfctl.engine.provided import DEVICE
 
 SEED = 20241111
 SIDE = 64
@@ -28,7 +30,7 @@ class RandomNetwork(Features):
 
     id = FeaturesId("random")
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: Annotated[torch.device, DEVICE]) -> None:
         self.device = device
         draws = _Draws()
         self.filters = [draws.weights(out, width, 3, 3).to(device) for width, out in pairwise(WIDTHS)]

@@ -10,6 +10,7 @@ whose coefficients act as `motion` says, or one that is `Simulated` by `flights`
 
 from typing import TYPE_CHECKING
 
+from hgfctl.engine.provided import FORCE_CONTEXT, ITEM_SHAPE
 from hgfctl.registry import Registry
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FLOWS = Registry(
         "sphere": "hgfctl.engine.flows.sphere:Sphere",
         "torus": "hgfctl.engine.flows.torus:Torus",
     },
+    provides=[FORCE_CONTEXT, ITEM_SHAPE],
 )
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.designed import Designed
 from hgfctl.engine.flows.forces.absent import AbsentForce, lies_elsewhere
 from hgfctl.engine.flows.forces.affine import affine, rows
 from hgfctl.engine.flows.forces.checked import checked
-from hgfctl.engine.flows.forces.choose import Supplied, Written, chosen
+from hgfctl.engine.flows.forces.choose import ForceContext, Written, chosen
 from hgfctl.engine.flows.forces.damped import Proportional
 from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.force import Force
@@ -19,10 +19,12 @@ from hgfctl.engine.flows.linear_motion import LinearMotion
 from hgfctl.engine.flows.priors import PRIORS
 from hgfctl.engine.flows.simulated import Simulated
 from hgfctl.engine.flows.velocity_laws import VELOCITY_LAWS
+from hgfctl.engine.provided import DATA_SCALE, DURATION, FORCE, FORCE_CONTEXT, ITEM_SHAPE
+from hgfctl.registry import Registry, Values
 
 
 def designed(
-    supplied: Supplied,
+    context: Annotated[ForceContext, FORCE_CONTEXT],
     sd: float = 0.5,
     force: Written = "none",
     velocity: str | dict[str, Any] | None = None,
@@ -35,7 +37,7 @@ def designed(
     """In closed form where the force is linear in (x, v), else simulated.
 
     Args:
-        supplied: the shape of items, and what may be read or run.
+        context: the shape of items, and what may be read or run.
         sd: see `Flow`.
         force: a name, a formula such as "-x + 0.1*sin(x)", or module:attr; or a mapping of one of these with options.
         velocity: a velocity law; aimed at the prior for linear forces when left out, else gaussian.
@@ -47,24 +49,21 @@ def designed(
     """
     if duration is not None:
         require_positive("duration (T)", duration)
-        supplied = replace(supplied, duration=duration)
-    if supplied.restoring and lies_elsewhere(force):
+        context = replace(context, duration=duration)
+    if context.restoring and lies_elsewhere(force):
         field: Force = AbsentForce(str(force))
     else:
-        field = _closed(chosen(force, supplied), supplied.shape)
+        field = _closed(chosen(force, context), context.shape)
     if lies_elsewhere(force):
         field = checked(field)  # also where it is linear: a checkpoint does not hold its motion
-    T = field.natural_duration if isinstance(field, LinearForce) and duration is None else supplied.duration
+    T = field.natural_duration if isinstance(field, LinearForce) and duration is None else context.duration
     law = _built(
         VELOCITY_LAWS,
         velocity or ("aimed" if isinstance(field, LinearForce) else "gaussian"),
-        data_sd=sd,
-        shape=supplied.shape,
-        duration=T,
-        force=field,
+        {DATA_SCALE: sd, ITEM_SHAPE: context.shape, DURATION: T, FORCE: field},
     )
-    fit = _built(PRIORS, prior)
-    common: dict[str, Any] = {"sd": sd, "law": law, "duration": T, "shape": supplied.shape, "fit": fit}
+    fit = _built(PRIORS, prior, {})
+    common: dict[str, Any] = {"sd": sd, "law": law, "duration": T, "shape": context.shape, "fit": fit}
     if isinstance(field, LinearForce):
         return LinearMotion(force_field=field, **common)
     method = integrator or ("rk4" if field.depends_on_velocity else "leapfrog")
@@ -82,8 +81,8 @@ def _closed(force: Force, shape: tuple[int, ...]) -> Force:
     return force if matrices is None else LinearByMatrices(shape, *matrices)
 
 
-def _built(registry: Any, written: str | Mapping[str, Any], **supplied: Any) -> Any:
+def _built(registry: Registry, written: str | Mapping[str, Any], provided: Values) -> Any:
     options = {"name": written} if isinstance(written, str) else dict(written)
     if "name" not in options:
         raise ValueError(f"{registry.kind}: a name is needed; known: {', '.join(registry)}")
-    return registry.build(options.pop("name"), options, **supplied)
+    return registry.build(options.pop("name"), options, provided)

@@ -1,10 +1,11 @@
-"""What is minimised, and at which times.
+"""Losses, and the times at which they look.
 
-A loss is called as loss(model, x0, labels, rng) and gives one number an item, (B,). `TRAINS` says which
-trains which model. A loss that is a module brings a state of its own: weights, which are trained along (the critic of
-HSM's game), or buffers.
+A loss is called as loss(model, x0, labels, rng) and gives one number an item, (B,); it says which models it trains.
+One that is a module brings a state of its own: weights, which are trained along (the critic of HSM's game), or buffers.
 """
 
+from hgfctl.engine.models import MODELS
+from hgfctl.engine.provided import AUGMENTATION, CRITIC, DATA_SCALE, DENSITY, TEACHER, TIMES_LAW
 from hgfctl.registry import Registry
 
 LOSSES = Registry(
@@ -23,15 +24,9 @@ LOSSES = Registry(
         "denoising-hsm": "hgfctl.engine.losses.denoising:DenoisingHSM",
         "denoising-dsm": "hgfctl.engine.losses.denoising:denoising_dsm",
     },
+    provides=[TIMES_LAW, AUGMENTATION, CRITIC, DATA_SCALE, DENSITY, TEACHER],
+    base="hgfctl.engine.losses.loss:Loss",
 )
-
-TRAINS = {
-    "hvp": ("hvp", "consistency"),
-    "noise-predictor": ("hvp",),
-    "score": ("hsm", "hsm-galerkin", "dsm", "dsm-antithetic", "ssm", "ssm-vr", "ism", "esm"),
-    "noised-score": ("denoising-hsm", "denoising-dsm"),
-}
-"""Model -> the losses that train it."""
 
 TIMES = Registry(
     "times",
@@ -40,3 +35,13 @@ TIMES = Registry(
         "uniform": "hgfctl.engine.losses.times:UniformTimes",
     },
 )
+
+
+def losses_for(model: str) -> list[str]:
+    """The names of the losses that train models of this name.
+
+    Raises:
+        RequestError: no model is called so.
+    """
+    kind = MODELS.class_of(model)
+    return [name for name in LOSSES if LOSSES.class_of(name).fits(kind)]

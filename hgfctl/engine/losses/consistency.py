@@ -13,7 +13,7 @@ c_in x, and the tangent, in units of the network's output, is
 For an oscillation rest = (b/w) (F(x) - dV/dt): V is consistent where its acceleration makes up for U - V.
 """
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,15 +21,16 @@ from torch import Generator, Tensor, nn
 from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.losses.loss import Share
+from hgfctl.engine.losses.loss import Loss, Share
 from hgfctl.engine.losses.states import States, draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.directional import bare, derivative_along
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.phase_space import over
+from hgfctl.engine.provided import AUGMENTATION, TEACHER, TIMES_LAW
 
 
-class Consistency(nn.Module):
+class Consistency(nn.Module, Loss):
     """Moves the network N by its normalised tangent: |N - sg(N) - g / (|g| + c)|^2, sg = stop-gradient, |.| root mean
     square over coordinates (arXiv 2410.11081, algorithm 1, without its learned weights of times).
 
@@ -46,15 +47,17 @@ class Consistency(nn.Module):
         normalisation: c; tangents much smaller count less.
     """
 
+    trains: ClassVar = (HVP,)
+    shared: ClassVar = True
     every = 1
     seen: Tensor
     """(): training steps begun, counted by `adapt`."""
 
     def __init__(
         self,
-        times: Times,
-        augment: Augmentation | None = None,
-        teacher: HVP | None = None,
+        times: Annotated[Times, TIMES_LAW],
+        augment: Annotated[Augmentation | None, AUGMENTATION] = None,
+        teacher: Annotated[HVP | None, TEACHER] = None,
         velocity: Literal["teacher", "sample"] = "teacher",
         warm_up: int = 0,
         normalisation: float = 0.1,
@@ -69,6 +72,11 @@ class Consistency(nn.Module):
         self.teacher = teacher.forward if teacher is not None and velocity == "teacher" else None
         self.warm_up, self.normalisation = warm_up, normalisation
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def fits(cls, model: type[nn.Module]) -> bool:
+        """Says yes to HVPs whose network sees what theirs sees; one that predicts noise sees another noise level."""
+        return issubclass(model, HVP) and model.exchanges_networks
 
     def forward(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """x0 (B, *D), labels (B,) or None -> loss of each item (B,). rng is a generator on the CPU."""
@@ -96,10 +104,6 @@ class Consistency(nn.Module):
     def adapt(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> None:
         """Counts a training step."""
         self.seen += 1
-
-    def facts(self, hvp: HVP) -> dict[str, float]:
-        """None but what the log has anyway."""
-        return {}
 
 
 @torch.no_grad()

@@ -11,12 +11,13 @@ on is measured while training: the signal-to-noise ratio of both gradients, at e
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from hgfctl.engine.losses.hamiltonian import galerkin
+from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.losses.score_loss import dot, noise_like
 from hgfctl.engine.losses.times import stratified
 from hgfctl.engine.models.noised_score import NoisedScore
@@ -31,7 +32,7 @@ COST = {"dsm": 1.0, "hsm": 8 / 3, "dsm antithetic": 2.0}
 with a gradient and two without."""
 
 
-class DenoisingHSM(nn.Module):
+class DenoisingHSM(nn.Module, Loss):
     """DSM above a noise level, HSM below it; the level is where their measured signal-to-noise ratios cross.
 
     Noise levels are drawn log-uniformly between those of the model; each item is weighted by 1 / (d gain^2), so that
@@ -46,6 +47,8 @@ class DenoisingHSM(nn.Module):
         levels: of the ladder.
         every: training steps between two measurements; each takes about `levels` times as long as three steps.
     """
+
+    trains: ClassVar = (NoisedScore,)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ F = grad log pi; in general V = t (F - grad log pi) + O(t^2). Both losses fly F'
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,13 +14,15 @@ from torch.func import functional_call
 
 from hgfctl.engine.integrators import reversible
 from hgfctl.engine.integrators.symplectic import LEAPFROG
+from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.losses.score_loss import dot, noise_like
-from hgfctl.engine.models.score import Field
+from hgfctl.engine.models.score import Field, Score
 from hgfctl.engine.phase_space import State
+from hgfctl.engine.provided import CRITIC, DataScale
 
 
 @dataclass(frozen=True)
-class HSMGalerkin:
+class HSMGalerkin(Loss):
     """HSM without a critic: 2 sum_i w_i E[v_i / t_i . F(x_i)] along F's own flight, no gradient through it.
 
     HSD = 0 if and only if E[v_t . psi(x_t)] = 0 for every psi; psi here are the directions in which F can move. It is a
@@ -33,12 +35,17 @@ class HSMGalerkin:
         antithetic: fly with +v0 and -v0, at twice the cost; without, the gradient's variance grows as 1/T^2.
     """
 
+    trains: ClassVar = (Score,)
     duration: float = 0.1
     steps: int = 1
     antithetic: bool = True
 
     def __post_init__(self) -> None:
         _require(self.duration, self.steps)
+
+    @property
+    def flight(self) -> float:
+        return self.duration
 
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         v0 = noise_like(x0, rng)
@@ -78,7 +85,7 @@ def galerkin(field: Field, start: State, labels: Tensor | None, duration: float 
     return torch.stack(terms).sum(0)
 
 
-class HSMMinMax(nn.Module):
+class HSMMinMax(nn.Module, Loss):
     """HSM as a game (HSM24, section 4): F minimises what the critic V_phi maximises,
 
         E[ 2 V_phi(x_t, t) . v_t - |V_phi(x_t, t)|^2 ] / t^2,
@@ -97,10 +104,13 @@ class HSMMinMax(nn.Module):
         adjoint: how gradients flow through the flight; "reversible" in memory that does not grow with its steps.
     """
 
+    trains: ClassVar = (Score,)
+    learners: ClassVar = "the field or its critic"
+
     def __init__(
         self,
-        critic: nn.Module,
-        sd: float,
+        critic: Annotated[nn.Module, CRITIC],
+        sd: DataScale,
         duration: float = 0.1,
         steps: int = 1,
         antithetic: bool = True,
@@ -112,6 +122,10 @@ class HSMMinMax(nn.Module):
         self.critic, self.sd = critic, sd
         self.duration, self.steps, self.antithetic = duration, steps, antithetic
         self.form, self.adjoint = form, adjoint
+
+    @property
+    def flight(self) -> float:
+        return self.duration
 
     def forward(self, field: nn.Module, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """(B,): the value is the game's; its gradient descends for the field and ascends for the critic."""

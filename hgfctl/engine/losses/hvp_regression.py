@@ -1,18 +1,19 @@
 """HVP regression: the loss that trains a generative flow."""
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-from torch import Generator, Tensor
+from torch import Tensor, nn
 
 from hgfctl.engine.data.augmentation import Augmentation
-from hgfctl.engine.losses.loss import Share
-from hgfctl.engine.losses.states import States, draw_states
+from hgfctl.engine.losses.states import StateLoss, States
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.provided import AUGMENTATION, TIMES_LAW
 
 
 @dataclass(frozen=True)
-class HVPRegression:
+class HVPRegression(StateLoss):
     """E_t E ||V_phi(x_t, t) - v_t||^2 / c_out(t)^2, averaged over coordinates (HSM24, section 3).
 
     The minimiser at every t is V(x, t) = E[v_t | x_t = x], whatever the weight; with 1 / c_out^2 each t starts at 1.
@@ -22,18 +23,16 @@ class HVPRegression:
         augment: changes the data at random; None to leave them as they are.
     """
 
-    times: Times
-    augment: Augmentation | None = None
+    trains: ClassVar = (HVP,)
+    times: Annotated[Times, TIMES_LAW]
+    augment: Annotated[Augmentation | None, AUGMENTATION] = None
 
-    def __call__(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
-        """x0 (B, *D), labels (B,) or None -> loss of each item (B,). rng is a generator on the CPU."""
-        return self.on_share(hvp, x0, labels, rng, Share(0, len(x0)))
-
-    def on_share(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
-        """The same for a share of a batch: times are stratified over all of it."""
-        return self.of_states(hvp, draw_states(hvp.flow, self.times, self.augment, x0, labels, rng, share), labels)
+    @classmethod
+    def fits(cls, model: type[nn.Module]) -> bool:
+        """Says yes to HVPs that solvers follow; a consistency model's V is another one."""
+        return issubclass(model, HVP) and model.is_followed()
 
     def of_states(self, hvp: HVP, states: States, labels: Tensor | None) -> Tensor:
-        """The same for states that are there already, (B,)."""
+        """|V_phi(x, t) - v|^2 / c_out^2 of each state, (B,)."""
         predicted, wanted = hvp.target(states.x, states.v, states.t, labels, states.augmented)
         return (predicted - wanted).square().flatten(1).mean(1)

@@ -8,17 +8,20 @@ so their values can be compared with each other; constants that do not depend on
 """
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from hgfctl.engine.data.density import ExactDensity
+from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.losses.score_loss import dot, noise_like
-from hgfctl.engine.models.score import Field
+from hgfctl.engine.models.score import Field, Score
+from hgfctl.engine.provided import DENSITY
 
 
 @dataclass(frozen=True)
-class DSM:
+class DSM(Loss):
     """Denoising score matching (Vincent 2011): E |F(x + sigma z) + z / sigma|^2 - d / sigma^2, the J of noised data.
 
     Its gradient's variance grows as 1/sigma^2. With antithetic pairs +-z the 1/sigma cancels, and it does not.
@@ -28,6 +31,7 @@ class DSM:
         antithetic: look at x + sigma z and x - sigma z, at twice the cost.
     """
 
+    trains: ClassVar = (Score,)
     sigma: float = 0.05
     antithetic: bool = False
 
@@ -55,11 +59,13 @@ def dsm_antithetic(sigma: float = 0.03) -> DSM:
 
 
 @dataclass(frozen=True)
-class SSM:
+class SSM(Loss):
     """Sliced score matching (Song et al. 2019, arXiv 1905.07088): the divergence by one Gaussian probe v an item.
 
     E (v . F)^2 + 2 E v^T grad(v . F).
     """
+
+    trains: ClassVar = (Score,)
 
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         _, along, curvature = _sliced(field, x0, labels, rng)
@@ -67,8 +73,10 @@ class SSM:
 
 
 @dataclass(frozen=True)
-class SSMVR:
+class SSMVR(Loss):
     """SSM with the variance of its first term removed: E |F|^2 + 2 E v^T grad(v . F)."""
+
+    trains: ClassVar = (Score,)
 
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         guess, _, curvature = _sliced(field, x0, labels, rng)
@@ -86,8 +94,10 @@ def _sliced(field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> 
 
 
 @dataclass(frozen=True)
-class ISM:
+class ISM(Loss):
     """Implicit score matching (Hyvärinen 2005): E |F|^2 + 2 E div F, the trace by a backward pass a coordinate."""
+
+    trains: ClassVar = (Score,)
 
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         x = x0.detach().requires_grad_()
@@ -100,14 +110,15 @@ class ISM:
 
 
 @dataclass(frozen=True)
-class ESM:
+class ESM(Loss):
     """Explicit score matching, E |F - s|^2: the oracle, where the score is known.
 
     Args:
         density: with the exact score.
     """
 
-    density: ExactDensity
+    trains: ClassVar = (Score,)
+    density: Annotated[ExactDensity, DENSITY]
 
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         miss = field(x0, labels) - self.density.score(x0.double()).to(x0)

@@ -1,12 +1,13 @@
-"""What losses of flows look at: states of a batch at random times, drawn alike however the batch is shared out."""
+"""States of a batch at random times, drawn alike however the batch is shared out, and losses that look at them."""
 
-from typing import NamedTuple
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor
 
 from hgfctl.engine.data.augmentation import Augmentation, Augmented
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.losses.loss import Share
+from hgfctl.engine.losses.loss import Loss, Share
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import normal
@@ -19,6 +20,35 @@ class States(NamedTuple):
     v: Tensor
     t: Tensor
     augmented: Tensor | None
+
+
+class StateLoss(Loss):
+    """A loss of each state (x_t, v_t) of a flow by itself; its states may be drawn before the training step.
+
+    A subclass has the law of times, and the augmentation or None, and defines `of_states`.
+    """
+
+    shared: ClassVar = True
+    times: Times
+    augment: Augmentation | None
+
+    @abstractmethod
+    def of_states(self, model: Any, states: States, labels: Tensor | None) -> Tensor:
+        """The loss of each state, (B,).
+
+        Args:
+            model: an HVP.
+            states: of B items.
+            labels: their classes (B,), or None.
+        """
+
+    def __call__(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
+        """See `Loss`."""
+        return self.on_share(model, x0, labels, rng, Share(0, len(x0)))
+
+    def on_share(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator, share: Share) -> Tensor:
+        """See `Loss`; times are stratified over the whole batch."""
+        return self.of_states(model, draw_states(model.flow, self.times, self.augment, x0, labels, rng, share), labels)
 
 
 def draw_states(

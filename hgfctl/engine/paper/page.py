@@ -8,8 +8,8 @@ from string import Template
 
 from PIL import Image
 
-from hgfctl import __version__
 from hgfctl.engine.paper.exhibit import Plate, Said
+from hgfctl.version import __version__
 
 TEMPLATE = Path(__file__).with_name("page.html")
 TITLE = "Hamiltonian score matching and generative flows, figure by figure"

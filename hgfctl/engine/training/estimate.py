@@ -1,4 +1,4 @@
-"""What a training will take, from a few real steps: for the days before one has the data, or the machine."""
+"""Estimates of what a training takes, from a few real steps: for the days before one has the data, or the machine."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FLOAT32 = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one training on one device.
+    """The cost of one training on one device.
 
     Args:
         parameters: of the model.
@@ -85,7 +85,7 @@ def estimate(build: Callable[[int], Experiment], wanted: int, device: torch.devi
 
 
 def _seconds(trainer: Trainer) -> float:
-    """Of a step: the median of three, or the second one where it is long; the first one allocates and tunes."""
+    """Seconds of a step: the median of three, or the second one where it is long; the first one allocates and tunes."""
     trainer.advance()
     taken: list[float] = []
     while len(taken) < 3 and sum(taken) < PATIENCE:
@@ -114,7 +114,7 @@ def _one_item(parts: Experiment, device: torch.device) -> tuple[int, int, int]:
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        precision.region(train.precision, device),
+        precision.training_region(train.precision, device),
     ):
         loss = parts.loss(model, x0, labels, generator(0, "estimate")).mean()
         forward = counter.get_total_flops()

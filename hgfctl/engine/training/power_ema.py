@@ -42,7 +42,8 @@ def width(gamma: float) -> float:
 
 def keep(gamma: float, step: int) -> float:
     """The share of the old average that step number `step` (from 1) keeps: (1 - 1/step)^(gamma + 1)  (eq. 127)."""
-    return (1 - 1 / step) ** (gamma + 1)
+    kept: float = (1 - 1 / step) ** (gamma + 1)
+    return kept
 
 
 @dataclass(frozen=True)

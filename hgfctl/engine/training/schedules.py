@@ -1,4 +1,4 @@
-"""What changes while training goes on, as functions of the images seen."""
+"""Quantities that change while training goes on, as functions of the images seen."""
 
 from hgfctl.presets import TrainSection
 
@@ -16,4 +16,5 @@ def ema_weight(train: TrainSection, images: int) -> float:
     (Karras et al. 2022, appendix F.2.)
     """
     half_life = min(train.half_life, 0.05 * images)
-    return 0.5 ** (train.batch / half_life)
+    kept: float = 0.5 ** (train.batch / half_life)
+    return kept

@@ -1,4 +1,4 @@
-"""What a dry run takes in place of data and checkpoints that are not there."""
+"""Stand-ins: a dry run takes them in place of data and checkpoints that are not there."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def stand_in(config: Config) -> DataSet | None:
 
 
 def stand_in_teacher(config: Config, data: DataSet, device: torch.device) -> Checkpoint:
-    """What a checkpoint would hold before any training; for dry runs."""
-    plain = config.model_copy(update={"loss": Component(name="hvp"), "init": None})
+    """A checkpoint as it would be before any training; for dry runs."""
+    plain = config.model_copy(update={"model": Component(name="hvp"), "loss": Component(name="hvp"), "init": None})
     parts = experiment(plain, device, data)
     model = parts.model.eval().requires_grad_(False)
     return Checkpoint(Path("a teacher"), parts.config, model, data.shape, data.classes, step=0, images=0)

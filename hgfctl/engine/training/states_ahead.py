@@ -16,21 +16,20 @@ from torch import Tensor
 
 from hgfctl.engine.experiment import Experiment
 from hgfctl.engine.flows.simulated import Simulated
-from hgfctl.engine.losses.hvp_regression import HVPRegression
 from hgfctl.engine.losses.loss import Share
-from hgfctl.engine.losses.states import States, augmented
+from hgfctl.engine.losses.states import StateLoss, States, augmented
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import generator, normal
 
 FLIGHTS = 8
-"""Of a place in a round, at most."""
+"""Flights of a place in a round, at most."""
 ROOM = 2**25
 """Numbers in the positions of a whole batch's round, at most, unless one flight a place needs more."""
 
 
 class Look(NamedTuple):
-    """What a step trains on: states, and labels (B,) or None."""
+    """The things that a step trains on: states, and labels (B,) or None."""
 
     states: States
     labels: Tensor | None
@@ -56,10 +55,10 @@ class _Flight(NamedTuple):
 
 
 def needs_flights(experiment: Experiment) -> bool:
-    """Whether training regresses on a flow that has to be simulated."""
+    """Says whether training regresses on a flow that has to be simulated."""
     model = experiment.model
     simulated = isinstance(model, HVP) and isinstance(model.flow, Simulated)
-    return simulated and isinstance(experiment.loss, HVPRegression)
+    return simulated and isinstance(experiment.loss, StateLoss)
 
 
 class StatesAhead:
@@ -76,7 +75,7 @@ class StatesAhead:
         model, loss = experiment.model, experiment.loss
         assert isinstance(model, HVP)
         assert isinstance(model.flow, Simulated)
-        assert isinstance(loss, HVPRegression)
+        assert isinstance(loss, StateLoss)
         self._flow, self._loss, self._data = model.flow, loss, experiment.data
         self._seed, self._share, self._count, self._device = experiment.config.train.seed, share, count, device
         batch = model.flow.replay * share.total * math.prod(experiment.data.shape)
@@ -87,7 +86,7 @@ class StatesAhead:
 
     @property
     def steps(self) -> int:
-        """Of a round."""
+        """Steps of a round."""
         return self._flights * self._flow.replay
 
     def at(self, step: int) -> Look:

@@ -19,10 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from hgfctl.engine import precision
 from hgfctl.engine.data.dataset import Batch
 from hgfctl.engine.experiment import Experiment
-from hgfctl.engine.losses.hvp_regression import HVPRegression
-from hgfctl.engine.losses.loss import Adaptive, Share, Shared
+from hgfctl.engine.losses.loss import Share
+from hgfctl.engine.losses.states import StateLoss
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.randomness import generator
+from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.randomness import generator, seeded
 from hgfctl.engine.ranks import Ranks, alone
 from hgfctl.engine.training import power_ema
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
@@ -56,9 +57,9 @@ class Trainer:
         self.skipped = 0
         """Steps whose loss or gradient was not finite, and that changed nothing."""
         self.failing = 0
-        """Of these, the last ones in a row."""
+        """The last ones of these in a row."""
         self.gradient_norm = 0.0
-        """Of the last step, over all weights together."""
+        """Norm of the last gradient, over all weights together."""
         network: nn.Module = self.model.network
         self._averages = dict(self.ema.network.named_parameters())
         self._parameters = dict(network.named_parameters())
@@ -70,7 +71,7 @@ class Trainer:
         self.ranks = ranks or alone(self.device)
         train = experiment.config.train
         self._part = _part(train.batch, self.ranks.world, train.accumulate)
-        if self.ranks.world > 1 and not isinstance(experiment.loss, Shared):
+        if self.ranks.world > 1 and not experiment.loss.shared:
             raise RequestError(
                 f"loss '{experiment.config.loss.name}' is for one process; 'hvp' and 'consistency' are shared by many"
             )
@@ -84,7 +85,6 @@ class Trainer:
             betas=train.betas,
             fused=self.device.type != "mps",
         )
-        precision.use(train.precision)
         self.model.network = self._prepared(network)
         self._flights = [
             StatesAhead(experiment, self._share(i), self._part, self.device)
@@ -97,9 +97,9 @@ class Trainer:
         """The network as it is called in training: recomputing, compiled, with gradients summed over ranks."""
         train = self.experiment.config.train
         if train.recompute:
-            if not hasattr(network, "recompute"):
+            if not (isinstance(network, Network) and network.can_recompute):
                 raise RequestError(f"network '{self.experiment.config.network.name}' cannot recompute; leave it false")
-            setattr(network, "recompute", True)  # noqa: B010 - not every module has one
+            network.recompute = True
         if train.compile:
             network = cast(nn.Module, torch.compile(network))
         if self.ranks.world > 1:
@@ -109,9 +109,9 @@ class Trainer:
 
     @property
     def facts(self) -> dict[str, float]:
-        """What an adaptive loss has decided; empty for others."""
+        """Numbers that the loss has for the log: what an adaptive one has decided."""
         loss = self.experiment.loss
-        return loss.facts(self.model) if isinstance(loss, Adaptive) else {}
+        return loss.facts(self.model)
 
     @property
     def images(self) -> int:
@@ -126,16 +126,10 @@ class Trainer:
         """
         train, step = self.experiment.config.train, self.step + 1
         rate = learning_rate(train, self.images)
-        torch.manual_seed(_step_seed(train.seed, step, self.ranks.rank))  # dropout
         self._adam.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for i, part_loss in enumerate(self._flown_losses() if self._flights else self._losses(step)):
-            with self._unsummed(i < train.accumulate - 1):
-                with precision.region(train.precision, self.device):
-                    loss = part_loss().mean()
-                (loss / train.accumulate).backward()
-            total += loss.detach() / train.accumulate
-        value = float(self.ranks.mean(total))
+        dropout = seeded(_step_seed(train.seed, step, self.ranks.rank), self.device)
+        with dropout, precision.products(train.precision):
+            value = float(self.ranks.mean(self._backward(step)))
         norm = nn.utils.get_total_norm([p.grad for p in self._parameters.values() if p.grad is not None])
         self.gradient_norm = float(norm)
         self.step = step
@@ -148,6 +142,18 @@ class Trainer:
         self._adam.step()
         self._average()
         return value
+
+    def _backward(self, step: int) -> Tensor:
+        """The mean loss of this rank's share, (); its gradient is left in the weights."""
+        train = self.experiment.config.train
+        total = torch.zeros((), device=self.device)
+        for i, part_loss in enumerate(self._flown_losses() if self._flights else self._losses(step)):
+            with self._unsummed(i < train.accumulate - 1):
+                with precision.training_region(train.precision, self.device):
+                    loss = part_loss().mean()
+                (loss / train.accumulate).backward()
+            total += loss.detach() / train.accumulate
+        return total
 
     def state(self) -> dict[str, Tensor]:
         """Everything that `restore` needs besides the step: raw weights, EMAs, Adam's moments, buffers."""
@@ -196,28 +202,28 @@ class Trainer:
         return [averages for _, averages in self._powers]
 
     def _flown_losses(self) -> Iterator[Callable[[], Tensor]]:
-        """Of each part of this rank's share, (B,), by states that were flown ahead."""
+        """Losses (B,) of each part of this rank's share, by states that were flown ahead."""
         loss, model = self.experiment.loss, self.model
-        assert isinstance(loss, HVPRegression)
+        assert isinstance(loss, StateLoss)
         assert isinstance(model, HVP)
         for flights in self._flights:
             states, labels = flights.at(self.step)
             yield partial(loss.of_states, model, states, labels)
 
     def _losses(self, step: int) -> Iterator[Callable[[], Tensor]]:
-        """Of each part of this rank's share, (B,)."""
+        """Losses (B,) of each part of this rank's share."""
         loss = self.experiment.loss
         for i, batch in enumerate(self._batches()):
             x0 = batch.x.to(self.device, non_blocking=True)
             labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
-            if i == 0 and isinstance(loss, Adaptive) and self.step % loss.every == 0:
+            if i == 0 and loss.every and self.step % loss.every == 0:
                 loss.adapt(self.model, x0, labels, generator(self.experiment.config.train.seed, "adapt", step))
             yield partial(self._loss, x0, labels, step, i)
 
     def _loss(self, x0: Tensor, labels: Tensor | None, step: int, part: int) -> Tensor:
         """(B,) of the part-th part of this rank's share."""
         loss, train = self.experiment.loss, self.experiment.config.train
-        if isinstance(loss, Shared):
+        if loss.shared:
             return loss.on_share(self.model, x0, labels, generator(train.seed, "loss", step, 0), self._share(part))
         return loss(self.model, x0, labels, generator(train.seed, "loss", step, part))
 

@@ -4,6 +4,7 @@
 formula (`expression`) and a user's own code (`user`) among them; `checked` stops a flight that goes astray.
 """
 
+from hgfctl.engine.provided import DURATION, ITEM_SHAPE, SCORE_READER
 from hgfctl.registry import Registry
 
 FORCES = Registry(
@@ -23,4 +24,6 @@ FORCES = Registry(
         "particles": "hgfctl.engine.flows.forces.particles:Particles",
         "pendulum": "hgfctl.engine.flows.forces.pendulum:Pendulum",
     },
+    provides=[ITEM_SHAPE, DURATION, SCORE_READER],
+    base="hgfctl.engine.flows.forces.force:Force",
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.linear_force import LinearForce, column
 from hgfctl.engine.flows.motion import Motion
+from hgfctl.engine.provided import Duration
 
 EXACT = 1e-12
 """Of a series, relative: coefficients below it do not count."""
@@ -29,7 +30,7 @@ class Chirped(LinearForce):
         frequency: omega(t), radians a unit of time, a formula in t.
     """
 
-    duration: float
+    duration: Duration
     frequency: str | float = "1 + t"
 
     def __post_init__(self) -> None:

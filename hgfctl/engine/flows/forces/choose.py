@@ -10,8 +10,10 @@ from hgfctl.engine.flows.forces import FORCES
 from hgfctl.engine.flows.forces.expression import ExpressionForce
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.learned import ScoreField
-from hgfctl.engine.flows.forces.user import is_code, user_force
+from hgfctl.engine.flows.forces.user import is_code, registered_force, user_force
+from hgfctl.engine.provided import DURATION, ITEM_SHAPE, SCORE_READER
 from hgfctl.errors import RequestError, printable, unknown
+from hgfctl.registry import Provided
 
 Written = str | float | Sequence[Any] | Mapping[str, Any]
 """As YAML gives it."""
@@ -20,8 +22,8 @@ _WORD = re.compile(r"[A-Za-z][\w-]*")
 
 
 @dataclass(frozen=True)
-class Supplied:
-    """What a force may need that its options do not say.
+class ForceContext:
+    """The values that a force may need and that its options do not say.
 
     Args:
         shape: of an item.
@@ -37,14 +39,19 @@ class Supplied:
     duration: float = 1.0
     restoring: bool = False
 
+    @property
+    def provided(self) -> dict[Provided, Any]:
+        """The values that constructors of forces may ask for."""
+        return {ITEM_SHAPE: self.shape, DURATION: self.duration, SCORE_READER: self.load_score}
 
-def chosen(force: Written, supplied: Supplied) -> Force:
+
+def chosen(force: Written, context: ForceContext) -> Force:
     """The force, which fits items of the given shape.
 
     Args:
         force: a name of FORCES, "module:attr", a formula or a list with one for each coordinate; or {"name": one of
             these, option: value, ...}.
-        supplied: see there.
+        context: what its options do not say.
 
     Raises:
         RequestError: unknown, not allowed, not readable, refused options, or not for items of this shape.
@@ -53,15 +60,13 @@ def chosen(force: Written, supplied: Supplied) -> Force:
     if isinstance(name, list):
         found: Force = FORCES.build("expression", {**options, "text": name})
     elif name in FORCES:
-        found = FORCES.build(
-            name, options, shape=supplied.shape, load_score=supplied.load_score, duration=supplied.duration
-        )
+        found = registered_force(name, options, context.provided)
     elif is_code(name):
-        found = user_force(name, options, supplied.allow_code, shape=supplied.shape)
+        found = user_force(name, options, context.allow_code, context.provided)
     else:
         found = _formula(name, options)
     try:
-        found.check(supplied.shape)
+        found.check(context.shape)
     except ValueError as error:
         raise RequestError(f"force {name}: {error}") from None
     return found

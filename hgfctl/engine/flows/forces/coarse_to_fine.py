@@ -11,6 +11,7 @@ from torch import Tensor
 from hgfctl.engine.flows.basis import Cosines
 from hgfctl.engine.flows.forces.linear_force import LinearForce, column
 from hgfctl.engine.flows.motion import Modes, Motion
+from hgfctl.engine.provided import Duration, ItemShape
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class CoarseToFine(LinearForce):
             coarse modes go first.
     """
 
-    shape: tuple[int, ...]
-    duration: float
+    shape: ItemShape
+    duration: Duration
     ratio: float = 2.0
     depends_on_velocity: ClassVar[bool] = True
 

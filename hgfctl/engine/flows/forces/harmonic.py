@@ -10,6 +10,7 @@ from hgfctl.engine.flows.basis import COORDINATES, Cosines
 from hgfctl.engine.flows.forces.conservative import ConservativeForce, total
 from hgfctl.engine.flows.forces.linear_force import LinearForce, column
 from hgfctl.engine.flows.motion import Modes, Motion
+from hgfctl.engine.provided import ItemShape
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Harmonic(LinearForce, ConservativeForce):
             themselves when left out.
     """
 
-    shape: tuple[int, ...]
+    shape: ItemShape
     alpha: float | list[float] = 1.0
     finest: float | None = None
 

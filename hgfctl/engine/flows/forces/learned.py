@@ -1,10 +1,12 @@
 """A learned force: the score that `hgfctl score-match` has trained (HSM24, section 4: F_theta)."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 from torch import Tensor
 
 from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.provided import SCORE_READER
 
 ScoreField = Callable[[Tensor, Tensor | None], Tensor]
 """F(x, labels): (B, *D) -> (B, *D)."""
@@ -18,7 +20,9 @@ class LearnedForce(Force):
         load_score: reads it; the rooms that know checkpoints lie above this one, and supply it.
     """
 
-    def __init__(self, checkpoint: str, load_score: Callable[[str], ScoreField] | None) -> None:
+    def __init__(
+        self, checkpoint: str, load_score: Annotated[Callable[[str], ScoreField] | None, SCORE_READER]
+    ) -> None:
         if load_score is None:
             raise ValueError(f"nothing here can read {checkpoint}")
         self.checkpoint = checkpoint

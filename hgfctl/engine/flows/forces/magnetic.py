@@ -10,6 +10,7 @@ from torch import Tensor
 from hgfctl.engine.flows.basis import Pairs
 from hgfctl.engine.flows.forces.linear_force import LinearForce, column, oscillator
 from hgfctl.engine.flows.motion import Modes, Motion
+from hgfctl.engine.provided import ItemShape
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Magnetic(LinearForce):
         alpha: frequency of a harmonic trap besides; 0 for none.
     """
 
-    shape: tuple[int, ...]
+    shape: ItemShape
     omega: float = 1.0
     alpha: float = 0.0
     depends_on_velocity: ClassVar[bool] = True

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.motion import Matrices, Motion
+from hgfctl.engine.provided import ItemShape
 
 Rows = list[list[float]]
 
@@ -23,7 +24,7 @@ class LinearByMatrices(LinearForce):
         velocity: the rows of G; 0 when left out.
     """
 
-    shape: tuple[int, ...]
+    shape: ItemShape
     position: Rows | None = None
     velocity: Rows | None = None
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
+from hgfctl.engine.flows.forces import FORCES
 from hgfctl.engine.flows.forces.force import Force
+from hgfctl.engine.provided import ITEM_SHAPE
 from hgfctl.errors import RequestError
-from hgfctl.registry import Registry
+from hgfctl.registry import Registry, Values
 
 SPELLING = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
@@ -37,19 +39,24 @@ class FunctionForce(Force):
         return self._function(x, v, t) if self._takes_velocity else self._function(x, t)
 
 
+OLDER = {"shape": ITEM_SHAPE}
+"""Parameters that a user's own force is given by their name, as before there were markers."""
+
+
 def is_code(text: str) -> bool:
     """Whether a text is spelled as module:attr."""
     return SPELLING.fullmatch(text) is not None
 
 
-def user_force(spec: str, options: Mapping[str, Any], allow_code: bool, **supplied: Any) -> Force:
+def user_force(spec: str, options: Mapping[str, Any], allow_code: bool, provided: Values) -> Force:
     """The force that "module:attr" names: a subclass of Force, an instance of one, or a plain function.
 
     Args:
         spec: the module is one that Python can import, or a file of the current folder, without its .py.
         options: of the subclass's constructor; the others have none.
         allow_code: whether to import anything.
-        supplied: what a constructor may ask for besides its options, such as `shape`.
+        provided: values that its constructor may ask for besides its options, see `hgfctl.engine.provided`; a
+            parameter called `shape` needs no marker.
 
     Raises:
         RequestError: code is not allowed, cannot be imported, is no force, or refuses its options.
@@ -58,12 +65,9 @@ def user_force(spec: str, options: Mapping[str, Any], allow_code: bool, **suppli
         raise RequestError(f"force '{spec}' names code of its own; --allow-code runs it")
     found = _imported(spec)
     if inspect.isclass(found) and issubclass(found, Force):
-        built: Force = _built(spec, found, options, supplied)
+        built: Force = _built(spec, found, options, provided)
         return built
-    if options:
-        raise RequestError(
-            f"force '{spec}' is no subclass of Force, and only those have options: leave out {', '.join(options)}"
-        )
+    _refuse_options(spec, options)
     if isinstance(found, Force):
         return found
     if inspect.isfunction(found) or inspect.isbuiltin(found):
@@ -73,6 +77,23 @@ def user_force(spec: str, options: Mapping[str, Any], allow_code: bool, **suppli
         f"force '{spec}' is {kind}; a subclass of hgfctl.engine.flows.forces.force.Force is needed, an instance of\n"
         "one, or a function F(x, t) or F(x, v, t)"
     )
+
+
+def registered_force(name: str, options: Mapping[str, Any], provided: Values) -> Force:
+    """The force of this name; a function F(x, t) or F(x, v, t) that a user has registered is one as it is."""
+    component = FORCES[name]
+    if inspect.isfunction(component) and not issubclass(FORCES.class_of(name), Force):
+        _refuse_options(name, options)
+        return _of_function(name, component)
+    force: Force = FORCES.build(name, options, provided)
+    return force
+
+
+def _refuse_options(spec: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise RequestError(
+            f"force '{spec}' is no subclass of Force, and only those have options: leave out {', '.join(options)}"
+        )
 
 
 def _imported(spec: str) -> Any:
@@ -106,12 +127,12 @@ def _current_folder() -> Iterator[None]:
         sys.path.remove("")
 
 
-def _built(spec: str, component: type[Force], options: Mapping[str, Any], supplied: Mapping[str, Any]) -> Any:
+def _built(spec: str, component: type[Force], options: Mapping[str, Any], provided: Values) -> Any:
     """As registered forces are built, their options checked against the constructor's annotations."""
     if inspect.isabstract(component):
         raise RequestError(f"force '{spec}' is not finished: define {', '.join(sorted(component.__abstractmethods__))}")
     try:
-        return Registry("force", {spec: spec}).build(spec, options, **supplied)
+        return Registry("force", {spec: spec}, FORCES.provides, by_name=OLDER).build(spec, options, provided)
     except RequestError:
         raise
     except Exception as error:

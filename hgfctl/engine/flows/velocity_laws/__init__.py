@@ -1,12 +1,13 @@
 """How v0 is drawn, given x0: laws to be put into the flow `designed`. A new one is one file and one line here.
 
-A constructor may ask for what the engine knows: `data_sd`, the root mean square of the data a coordinate; `shape`, that
-of an item; `duration`, T; `force`, that of the flow. All its other parameters are options of presets.
+A constructor may ask for the shape of an item, the root mean square of the data, T and the force of the flow, see
+`hgfctl.engine.provided`. All its other parameters are options of presets.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hgfctl.engine.provided import DATA_SCALE, DURATION, FORCE, ITEM_SHAPE
 from hgfctl.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ VELOCITY_LAWS = Registry(
         "sphere": "hgfctl.engine.flows.velocity_laws.sphere:SphereVelocity",
         "student-t": "hgfctl.engine.flows.velocity_laws.student_t:StudentVelocity",
     },
+    provides=[ITEM_SHAPE, DATA_SCALE, DURATION, FORCE],
 )
 
 _FACE = {

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.motion import Motion
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.provided import FORCE, DataScale, Duration, ItemShape
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class AimedVelocity(VelocityLaw):
 
 
 def aimed(
-    force: Force, shape: tuple[int, ...], duration: float, data_sd: float, s: float | None = None
+    force: Annotated[Force, FORCE], shape: ItemShape, duration: Duration, data_sd: DataScale, s: float | None = None
 ) -> AimedVelocity:
     """The law for a force.
 

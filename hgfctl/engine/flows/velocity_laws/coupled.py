@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.provided import DataScale, Duration
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class CoupledVelocity(VelocityLaw):
         return InitialMoments(-(sd**2) / self.duration, (self.sd**2 + sd**2) / self.duration**2)
 
 
-def flow_matching(data_sd: float, duration: float, s: float | None = None) -> CoupledVelocity:
+def flow_matching(data_sd: DataScale, duration: Duration, s: float | None = None) -> CoupledVelocity:
     """Straight lines from each item to independent noise.
 
     Args:

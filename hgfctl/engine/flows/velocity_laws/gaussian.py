@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.provided import ItemShape
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class CorrelatedVelocity(VelocityLaw):
 
 
 def gaussian(
-    shape: tuple[int, ...], sd: float | list[float] = 1.0, covariance: list[list[float]] | None = None
+    shape: ItemShape, sd: float | list[float] = 1.0, covariance: list[list[float]] | None = None
 ) -> VelocityLaw:
     """N(0, C), independent of the data (HSM24, section 3, has C = I).
 

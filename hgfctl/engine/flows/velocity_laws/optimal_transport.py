@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.velocity_laws.coupled import CoupledVelocity
+from hgfctl.engine.provided import DataScale, Duration
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def assignment(x: Tensor, z: Tensor) -> Tensor:
     return torch.from_numpy(order)
 
 
-def optimal_transport(data_sd: float, duration: float, s: float | None = None, batch: int = 256) -> TransportedVelocity:
+def optimal_transport(
+    data_sd: DataScale, duration: Duration, s: float | None = None, batch: int = 256
+) -> TransportedVelocity:
     """Straight lines from each item to the noise that is nearest, all in all.
 
     Args:

@@ -4,6 +4,7 @@ x is (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None -> 
 told (B, k) how they were augmented.
 """
 
+from hgfctl.engine.provided import AUGMENTED_NUMBERS, CLASS_COUNT, ITEM_SHAPE
 from hgfctl.registry import Registry
 
 NETWORKS = Registry(
@@ -16,4 +17,6 @@ NETWORKS = Registry(
         "perceptron": "hgfctl.engine.models.networks.perceptron:Perceptron",
         "unet": "hgfctl.engine.models.networks.unet:UNet",
     },
+    provides=[ITEM_SHAPE, CLASS_COUNT, AUGMENTED_NUMBERS],
+    base="hgfctl.engine.models.networks.network:Network",
 )

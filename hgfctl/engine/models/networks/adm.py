@@ -6,14 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
+from hgfctl.engine.models.networks.conditioned import Conditioned
+from hgfctl.engine.models.networks.embeddings import PositionalEmbedding
+from hgfctl.engine.models.networks.levels import decoder, encoder, image_levels
 from hgfctl.engine.models.networks.unet_layers import Conv2d, Resample, attention
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 HEAD = 64
 """Channels of a head of self-attention."""
 
 
-class ADM(nn.Module):
+class ADM(Conditioned):
     """Residual blocks that the conditioning scales and shifts, with attention of several heads wherever a level has it.
 
     Args:
@@ -29,13 +32,13 @@ class ADM(nn.Module):
         label_dropout: probability of hiding the class in training, for guidance.
     """
 
-    recompute = False
+    can_recompute = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         model_channels: int = 192,
         channel_mult: tuple[int, ...] = (1, 2, 3, 4),
         channel_mult_emb: int = 4,
@@ -45,13 +48,9 @@ class ADM(nn.Module):
         label_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if len(shape) != 3 or model_channels % 4:
-            raise ValueError(f"it takes images and model_channels by fours, not {tuple(shape)} and {model_channels}")
-        image, height, width = shape
-        factor = 2 ** (len(channel_mult) - 1)
-        if height % factor or width % factor:
-            raise ValueError(f"{len(channel_mult)} levels need sides divisible by {factor}, not {height} x {width}")
-        levels = [(height >> i, width >> i, model_channels * mult) for i, mult in enumerate(channel_mult)]
+        levels = image_levels(shape, channel_mult, model_channels)
+        if model_channels % 4:
+            raise ValueError(f"model_channels must be divisible by 4, and {model_channels} is not")
         emb = model_channels * channel_mult_emb
         self.classes, self.label_dropout = classes, label_dropout
         self.map_noise = PositionalEmbedding(model_channels, endpoint=False)
@@ -63,33 +62,15 @@ class ADM(nn.Module):
         def block(c_in: int, c_out: int, attention: bool = False, resample: Resample = "") -> ADMBlock:
             return ADMBlock(c_in, c_out, emb, attention, resample, dropout)
 
-        self.enc = nn.ModuleDict()
-        skips, c = [], image
-        for level, (rows, columns, out) in enumerate(levels):
-            name = f"{rows}x{columns}"
-            if level == 0:
-                self.enc[f"{name}_conv"] = Conv2d(c, out, 3)
-                c = out
-            else:
-                self.enc[f"{name}_down"] = block(c, c, resample="down")
-            skips.append(c)
-            for i in range(num_blocks):
-                self.enc[f"{name}_block{i}"] = block(c, out, attention=rows in attn_resolutions)
-                c = out
-                skips.append(c)
+        first, image = levels[0].channels, shape[0]
+        self.enc = nn.ModuleDict({f"{levels[0].name}_conv": Conv2d(image, first, 3)})
+        for part in encoder(levels, first, num_blocks):
+            self.enc[part.name] = block(part.c_in, part.c_out, part.attends(attn_resolutions), part.resample)
         self.dec = nn.ModuleDict()
-        for level, (rows, columns, out) in reversed(list(enumerate(levels))):
-            name = f"{rows}x{columns}"
-            if level == len(levels) - 1:
-                self.dec[f"{name}_in0"] = block(c, c, attention=True)
-                self.dec[f"{name}_in1"] = block(c, c)
-            else:
-                self.dec[f"{name}_up"] = block(c, c, resample="up")
-            for i in range(num_blocks + 1):
-                self.dec[f"{name}_block{i}"] = block(c + skips.pop(), out, attention=rows in attn_resolutions)
-                c = out
-        self.out_norm = adm_norm(c)
-        self.out_conv = Conv2d(c, image, 3, gain=1e-5)
+        for part in decoder(levels, first, num_blocks):
+            self.dec[part.name] = block(part.c_in, part.c_out, part.attends(attn_resolutions), part.resample)
+        self.out_norm = adm_norm(first)
+        self.out_conv = Conv2d(first, image, 3, gain=1e-5)
 
     def forward(
         self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
@@ -100,22 +81,19 @@ class ADM(nn.Module):
         emb = self._embed(noise, labels, augmented)
         skips = []
         for part in self.enc.values():
-            x = part(x, emb) if isinstance(part, ADMBlock) else part(x)
+            x = self.run(part, x, emb) if isinstance(part, ADMBlock) else part(x)
             skips.append(x)
         for part in self.dec.values():
             if part.in_channels != x.shape[1]:
                 x = torch.cat([x, skips.pop()], dim=1)
-            x = part(x, emb)
+            x = self.run(part, x, emb)
         return self.out_conv(silu(self.out_norm(x)))
 
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:
-        emb = self.map_noise(noise)
-        if self.map_augment is not None and augmented is not None:
-            emb = emb + self.map_augment(augmented.to(emb.dtype))
+        emb = self.with_augmentation(self.map_noise(noise), augmented)
         emb = self.map_layer1(silu(self.map_layer0(emb)))
         if self.map_label is not None and labels is not None:
-            hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden) / math.sqrt(self.classes))
+            emb = emb + self.map_label(self.known_classes(labels, emb) / math.sqrt(self.classes))
         return silu(emb)
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, layer_norm, scaled_dot_product_attention, silu, unfold
-from torch.utils.checkpoint import checkpoint
 
-from hgfctl.engine.models.networks.embeddings import PositionalEmbedding, class_vectors
+from hgfctl.engine.models.networks.conditioned import Conditioned
+from hgfctl.engine.models.networks.embeddings import PositionalEmbedding
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 
-class DiT(nn.Module):
+class DiT(Conditioned):
     """Patches -> transformer blocks, each shifted, scaled and gated by the conditioning (adaLN-Zero) -> patches.
 
     Args:
@@ -26,14 +27,13 @@ class DiT(nn.Module):
         label_dropout: probability of hiding the class in training, for guidance.
     """
 
-    recompute = False
-    """Whether a backward pass computes the inside of blocks again, rather than have it kept; see `UNet`."""
+    can_recompute = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         patch: int = 4,
         width: int = 384,
         depth: int = 12,
@@ -70,10 +70,7 @@ class DiT(nn.Module):
         emb = self._embed(noise, labels, augmented)
         tokens = self.enc(unfold(x, self.patch, stride=self.patch).transpose(1, 2)) + self.position
         for block in self.blocks:
-            if self.recompute and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, emb, use_reentrant=False)
-            else:
-                tokens = block(tokens, emb)
+            tokens = self.run(block, tokens, emb)
         shift, scale = self.modulation(emb).unsqueeze(1).chunk(2, dim=2)
         patches = self.dec(_modulated(tokens, shift, scale)).transpose(1, 2)
         return fold(patches, x.shape[2:], self.patch, stride=self.patch)
@@ -82,11 +79,8 @@ class DiT(nn.Module):
         # The embedding's frequencies are made for numbers up to 1000, and noise = ln(sigma) / 4 is of order 1.
         emb = self.map_layer1(silu(self.map_layer0(self.map_noise(100 * noise))))
         if self.map_label is not None:
-            hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden))
-        if self.map_augment is not None and augmented is not None:
-            emb = emb + self.map_augment(augmented.to(emb.dtype))
-        return silu(emb)
+            emb = emb + self.map_label(self.known_classes(labels, emb))
+        return silu(self.with_augmentation(emb, augmented))
 
 
 class DiTBlock(nn.Module):

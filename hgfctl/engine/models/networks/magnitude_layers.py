@@ -70,20 +70,26 @@ class UnitWeights(nn.Module):
         kernel: side of a convolution's kernel, odd; 0 for a linear layer.
     """
 
+    normalised = False
+    """True where the network calls `normalise` itself, since a backward pass calls the layer again."""
+
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, *((kernel, kernel) if kernel else ())))
 
     def forward(self, x: Tensor, gain: float | Tensor = 1.0) -> Tensor:
         """(B, in_channels[, H, W]) -> (B, out_channels[, H, W])."""
-        axes = tuple(range(1, self.weight.ndim))
-        if self.training:
-            with torch.no_grad():
-                self.weight.copy_(to_unit(self.weight, axes))
-        weight = to_unit(self.weight, axes) * (gain / math.sqrt(self.weight[0].numel()))
+        if self.training and not self.normalised:
+            self.normalise()
+        weight = to_unit(self.weight, tuple(range(1, self.weight.ndim))) * (gain / math.sqrt(self.weight[0].numel()))
         if self.weight.ndim == 2:
             return linear(x, weight.to(x.dtype))
         return conv2d(x, weight.to(x.dtype), padding=self.weight.shape[-1] // 2)
+
+    @torch.no_grad()
+    def normalise(self) -> None:
+        """Brings the rows of the parameter back to unit root mean square."""
+        self.weight.copy_(to_unit(self.weight, tuple(range(1, self.weight.ndim))))
 
 
 class UnitBlock(nn.Module):

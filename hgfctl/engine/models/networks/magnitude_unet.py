@@ -6,15 +6,16 @@ Parts carry the names of its state dict (`enc.64x64_conv`, `dec.8x8_in0`, `emb_n
 import torch
 from torch import Tensor, nn
 
-from hgfctl.engine.models.networks.embeddings import class_vectors
+from hgfctl.engine.models.networks.conditioned import Conditioned
+from hgfctl.engine.models.networks.levels import Part, decoder, encoder, image_levels
 from hgfctl.engine.models.networks.magnitude_layers import UnitBlock, UnitFourier, UnitWeights, blend, join, unit_silu
-from hgfctl.engine.models.networks.unet_layers import Resample
+from hgfctl.engine.provided import ClassCount, ItemShape
 
 HEAD = 64
 """Channels of a head of self-attention."""
 
 
-class MagnitudeUNet(nn.Module):
+class MagnitudeUNet(Conditioned):
     """Encoder and decoder of residual blocks with skip connections, conditioned on noise and class.
 
     Args:
@@ -32,12 +33,12 @@ class MagnitudeUNet(nn.Module):
             and of attention in what they are added to.
     """
 
-    recompute = False
+    can_recompute = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        shape: ItemShape,
+        classes: ClassCount,
         model_channels: int = 192,
         channel_mult: tuple[int, ...] = (1, 2, 3, 4),
         channel_mult_noise: int | None = None,
@@ -52,11 +53,7 @@ class MagnitudeUNet(nn.Module):
         attn_balance: float = 0.3,
     ) -> None:
         super().__init__()
-        factor = 2 ** (len(channel_mult) - 1)
-        if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
-            raise ValueError(f"it takes images (C, H, W) with sides divisible by {factor}, not {tuple(shape)}")
-        image, height, width = shape
-        levels = [(height >> i, width >> i, model_channels * mult) for i, mult in enumerate(channel_mult)]
+        levels = image_levels(shape, channel_mult, model_channels)
         noise = model_channels * (channel_mult_noise or channel_mult[0])
         emb = model_channels * (channel_mult_emb or max(channel_mult))
         self.classes, self.label_dropout = classes, label_dropout
@@ -66,59 +63,45 @@ class MagnitudeUNet(nn.Module):
         self.emb_noise = UnitWeights(noise, emb)
         self.emb_label = UnitWeights(classes, emb) if classes else None
 
-        def block(c_in: int, c_out: int, decoding: bool, attention: bool = False, resample: Resample = "") -> UnitBlock:
-            heads = c_out // HEAD if attention else 0
-            return UnitBlock(c_in, c_out, emb, decoding, heads, resample, dropout, res_balance, attn_balance)
+        def block(part: Part, decoding: bool) -> UnitBlock:
+            heads = part.c_out // HEAD if part.attends(attn_resolutions) else 0
+            balances = res_balance, attn_balance
+            return UnitBlock(part.c_in, part.c_out, emb, decoding, heads, part.resample, dropout, *balances)
 
-        self.enc = nn.ModuleDict()
-        skips, c = [], image + 1
-        for level, (rows, columns, out) in enumerate(levels):
-            name = f"{rows}x{columns}"
-            if level == 0:
-                self.enc[f"{name}_conv"] = UnitWeights(c, out, 3)
-                c = out
-            else:
-                self.enc[f"{name}_down"] = block(c, c, decoding=False, resample="down")
-            skips.append(c)
-            for i in range(num_blocks):
-                self.enc[f"{name}_block{i}"] = block(c, out, decoding=False, attention=rows in attn_resolutions)
-                c = out
-                skips.append(c)
-        self.dec = nn.ModuleDict()
-        for level, (rows, columns, out) in reversed(list(enumerate(levels))):
-            name = f"{rows}x{columns}"
-            if level == len(levels) - 1:
-                self.dec[f"{name}_in0"] = block(c, c, decoding=True, attention=True)
-                self.dec[f"{name}_in1"] = block(c, c, decoding=True)
-            else:
-                self.dec[f"{name}_up"] = block(c, c, decoding=True, resample="up")
-            for i in range(num_blocks + 1):
-                attention = rows in attn_resolutions
-                self.dec[f"{name}_block{i}"] = block(c + skips.pop(), out, decoding=True, attention=attention)
-                c = out
-        self.out_conv = UnitWeights(c, image, 3)
+        first, image = levels[0].channels, shape[0]
+        self.enc = nn.ModuleDict({f"{levels[0].name}_conv": UnitWeights(image + 1, first, 3)})
+        self.enc.update({part.name: block(part, decoding=False) for part in encoder(levels, first, num_blocks)})
+        self.dec = nn.ModuleDict({p.name: block(p, decoding=True) for p in decoder(levels, first, num_blocks)})
+        self.out_conv = UnitWeights(first, image, 3)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Tensor:
         """x (B, C, H, W), noise (B,), labels (B,) int64 or None (class unknown) -> (B, C, H, W)."""
+        if self.recompute and self.training:
+            self._normalise()
         emb = self._embed(noise, labels)
         x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
         skips = []
         for part in self.enc.values():
-            x = part(x, emb) if isinstance(part, UnitBlock) else part(x)
+            x = self.run(part, x, emb) if isinstance(part, UnitBlock) else part(x)
             skips.append(x)
         for name, part in self.dec.items():
             if "_block" in name:
                 x = join(x, skips.pop(), self.concat_balance)
-            x = part(x, emb)
+            x = self.run(part, x, emb)
         return self.out_conv(x, self.out_gain)
+
+    def _normalise(self) -> None:
+        """Brings all weights back to unit magnitude: once, where a backward pass computes blocks again."""
+        for part in self.modules():
+            if isinstance(part, UnitWeights):
+                part.normalised = True
+                part.normalise()
 
     def _embed(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         emb = self.emb_noise(self.emb_fourier(noise))
         if self.emb_label is not None:
-            hidden = self.label_dropout if self.training else 0.0
-            if labels is None:
-                known = emb.new_zeros(len(emb), self.classes)
-            else:
-                known = class_vectors(labels, self.classes, emb, hidden)
+            known = self.known_classes(labels, emb).expand(len(emb), -1)
             emb = blend(emb, self.emb_label(known), self.label_balance)
         return unit_silu(emb)

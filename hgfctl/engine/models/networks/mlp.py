@@ -4,9 +4,11 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from hgfctl.engine.models.networks.embeddings import CoordinateFeatures, PositionalEmbedding, shown
+from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.provided import ClassCount, ItemShape
 
 
-class MLP(nn.Module):
+class MLP(Network):
     """Residual blocks h + W2 silu(W1 silu(h) + emb), with emb from noise level and class.
 
     Args:
@@ -21,8 +23,8 @@ class MLP(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        shape: ItemShape,
+        classes: ClassCount,
         width: int = 128,
         blocks: int = 3,
         harmonics: int = 0,
@@ -47,7 +49,9 @@ class MLP(nn.Module):
         nn.init.zeros_(self.dec.weight)
         nn.init.zeros_(self.dec.bias)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Tensor:
         """x (B, d), noise (B,), labels (B,) or None (class unknown) -> (B, d)."""
         # ln(sigma)/4 spans about -1.6 ... 1.1; the positional embedding resolves steps of order 1.
         emb = self.map_layer0(self.map_noise(4 * noise))

@@ -4,8 +4,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from hgfctl.engine.models.networks.network import Network
+from hgfctl.engine.provided import ClassCount, ItemShape
 
-class Perceptron(nn.Module):
+
+class Perceptron(Network):
     """Linear layers with SiLU between them, d - width - ... - width - d. It looks at neither noise level nor class.
 
     Args:
@@ -15,7 +18,7 @@ class Perceptron(nn.Module):
         depth: how many of them.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, width: int = 64, depth: int = 2) -> None:
+    def __init__(self, shape: ItemShape, classes: ClassCount, width: int = 64, depth: int = 2) -> None:
         super().__init__()
         if len(shape) != 1:
             raise ValueError(f"it takes vectors, and the data's items have shape {shape}; use the unet")
@@ -27,6 +30,8 @@ class Perceptron(nn.Module):
             layers += [nn.Linear(before, after), nn.SiLU()]
         self.layers = nn.Sequential(*layers[:-1])
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Tensor:
         """x (B, d) -> (B, d)."""
         return self.layers(x)

@@ -11,13 +11,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torch.utils.checkpoint import checkpoint
 
-from hgfctl.engine.models.networks.embeddings import FourierEmbedding, PositionalEmbedding, class_vectors
+from hgfctl.engine.models.networks.conditioned import Conditioned
+from hgfctl.engine.models.networks.embeddings import FourierEmbedding, PositionalEmbedding
+from hgfctl.engine.models.networks.levels import decoder, encoder, image_levels
 from hgfctl.engine.models.networks.unet_layers import BINOMIAL, BOX, Conv2d, Resample, UNetBlock, group_norm, linear
+from hgfctl.engine.provided import AugmentedNumbers, ClassCount, ItemShape
 
 
-class UNet(nn.Module):
+class UNet(Conditioned):
     """Encoder and decoder of residual blocks with skip connections, conditioned on noise, class and augmentation.
 
     Args:
@@ -35,15 +37,13 @@ class UNet(nn.Module):
         label_dropout: probability of hiding the class in training, for guidance.
     """
 
-    recompute = False
-    """Whether a backward pass computes the inside of blocks again, rather than have it kept: less memory, a third more
-    time (Chen et al. 2016, arXiv 1604.06174)."""
+    can_recompute = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
-        augment_dim: int = 0,
+        shape: ItemShape,
+        classes: ClassCount,
+        augment_dim: AugmentedNumbers = 0,
         architecture: Literal["ddpm++", "ncsn++"] = "ddpm++",
         model_channels: int = 64,
         channel_mult: tuple[int, ...] = (1, 2),
@@ -54,11 +54,10 @@ class UNet(nn.Module):
         label_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        channels, height, width = _image_shape(shape, len(channel_mult))
+        levels = image_levels(shape, channel_mult, model_channels)
         if model_channels % 4:
             raise ValueError(f"model_channels must be divisible by 4, and {model_channels} is not")
-        levels = [(height >> i, width >> i, model_channels * mult) for i, mult in enumerate(channel_mult)]
-        _refuse_unmet(attn_resolutions, [level[0] for level in levels])
+        _refuse_unmet(attn_resolutions, [level.height for level in levels])
         self.classes, self.label_dropout = classes, label_dropout
         plain = architecture == "ddpm++"
         taps = BOX if plain else BINOMIAL
@@ -73,38 +72,19 @@ class UNet(nn.Module):
         def block(c_in: int, c_out: int, attention: bool = False, resample: Resample = "") -> UNetBlock:
             return UNetBlock(c_in, c_out, emb, attention, resample, taps, dropout)
 
-        self.enc = nn.ModuleDict()
-        skips, image, c = [], channels, channels
-        for level, (rows, columns, out) in enumerate(levels):
-            name = f"{rows}x{columns}"
-            if level == 0:
-                self.enc[f"{name}_conv"] = Conv2d(c, model_channels, 3)
-                c = model_channels
-            else:
-                self.enc[f"{name}_down"] = block(c, c, resample="down")
-                if not plain:
-                    self.enc[f"{name}_aux_residual"] = Conv2d(image, c, 3, "down", taps, merged=True)
-                    image = c
-            skips.append(c)
-            for i in range(num_blocks):
-                self.enc[f"{name}_block{i}"] = block(c, out, attention=rows in attn_resolutions)
-                c = out
-                skips.append(c)
-
+        image = channels = shape[0]
+        self.enc = nn.ModuleDict({f"{levels[0].name}_conv": Conv2d(channels, model_channels, 3)})
+        for part in encoder(levels, model_channels, num_blocks):
+            self.enc[part.name] = block(part.c_in, part.c_out, part.attends(attn_resolutions), part.resample)
+            if part.resample and not plain:
+                self.enc[f"{part.level.name}_aux_residual"] = Conv2d(image, part.c_out, 3, "down", taps, merged=True)
+                image = part.c_out
         self.dec = nn.ModuleDict()
-        for level, (rows, columns, out) in reversed(list(enumerate(levels))):
-            name = f"{rows}x{columns}"
-            if level == len(levels) - 1:
-                self.dec[f"{name}_in0"] = block(c, c, attention=True)
-                self.dec[f"{name}_in1"] = block(c, c)
-            else:
-                self.dec[f"{name}_up"] = block(c, c, resample="up")
-            for i in range(num_blocks + 1):
-                attention = i == num_blocks and rows in attn_resolutions
-                self.dec[f"{name}_block{i}"] = block(c + skips.pop(), out, attention)
-                c = out
-        self.dec[f"{height}x{width}_aux_norm"] = group_norm(c)
-        self.dec[f"{height}x{width}_aux_conv"] = Conv2d(c, channels, 3, gain=1e-5)
+        for part in decoder(levels, model_channels, num_blocks):
+            attention = part.attends(attn_resolutions if part.number == num_blocks else ())
+            self.dec[part.name] = block(part.c_in, part.c_out, attention, part.resample)
+        self.dec[f"{levels[0].name}_aux_norm"] = group_norm(levels[0].channels)
+        self.dec[f"{levels[0].name}_aux_conv"] = Conv2d(levels[0].channels, channels, 3, gain=1e-5)
         self.train()
 
     def train(self, mode: bool = True) -> "UNet":
@@ -128,7 +108,7 @@ class UNet(nn.Module):
         skips = []
         for part in self.enc.values():
             if isinstance(part, UNetBlock):
-                skips.append(x := self._run(part, x, emb))
+                skips.append(x := self.run(part, x, emb))
             elif part.resample:  # NCSN++: the image itself, once more
                 skips[-1] = x = image = (x + part(image)) * math.sqrt(0.5)
             else:
@@ -137,35 +117,18 @@ class UNet(nn.Module):
             if isinstance(part, UNetBlock):
                 if part.in_channels != x.shape[1]:
                     x = torch.cat([x, skips.pop()], dim=1)
-                x = self._run(part, x, emb)
+                x = self.run(part, x, emb)
             else:
                 x = part(silu(x)) if isinstance(part, nn.Conv2d) else part(x)
         return x
-
-    def _run(self, block: UNetBlock, x: Tensor, emb: Tensor) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, x, emb, use_reentrant=False)
-        return block(x, emb)
 
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:
         cos, sin = self.map_noise(noise).chunk(2, dim=1)
         emb = torch.cat([sin, cos], dim=1)
         if self.map_label is not None:
-            hidden = self.label_dropout if self.training else 0.0
-            emb = emb + self.map_label(class_vectors(labels, self.classes, emb, hidden))
-        if self.map_augment is not None and augmented is not None:
-            emb = emb + self.map_augment(augmented.to(emb.dtype))
+            emb = emb + self.map_label(self.known_classes(labels, emb))
+        emb = self.with_augmentation(emb, augmented)
         return silu(self.map_layer1(silu(self.map_layer0(emb))))
-
-
-def _image_shape(shape: Sequence[int], levels: int) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise ValueError(f"it takes images (C, H, W), and the data's items have shape {tuple(shape)}")
-    channels, height, width = shape
-    factor = 2 ** (levels - 1)
-    if height % factor or width % factor:
-        raise ValueError(f"{levels} levels need height and width divisible by {factor}, not {height} x {width}")
-    return channels, height, width
 
 
 def _refuse_unmet(resolutions: Sequence[int], heights: Sequence[int]) -> None:

@@ -1,0 +1,1 @@
+"""What every registered part must do, whichever it is; a new one is tested by its name alone."""
