@@ -413,7 +413,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 
 
 def test_what_it_needs_is_said() -> None:
-    with pytest.raises(RequestError, match="--init CKPT"):
+    with pytest.raises(RequestError, match="`init` says which"):
         experiment(student(), CPU)
     with pytest.raises(RequestError, match="needs a linear flow"):
         experiment(student("flow=reflection", "loss.velocity=sample"), CPU)

@@ -65,7 +65,7 @@ class Consistency(nn.Module, Loss):
     ) -> None:
         super().__init__()
         if velocity == "teacher" and teacher is None:
-            raise ValueError("it distils a trained flow, and --init CKPT says which; loss.velocity=sample needs none")
+            raise ValueError("it distils a trained flow, and `init` says which; `loss.velocity=sample` needs none")
         if warm_up < 0 or normalisation <= 0:
             raise ValueError("warm_up must be 0 or more, and normalisation positive")
         self.times, self.augment = times, augment
