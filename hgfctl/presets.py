@@ -20,6 +20,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -75,8 +76,8 @@ class TrainSection(_Section):
     """Half-life of the weights' exponential moving average, in images; never above 5 % of the images seen."""
     seed: int = 0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Of the network's products: tf32 rounds them to 10 bits on recent GPUs, bf16 runs convolutions and products in
-    bfloat16 (autocast). Weights, averages and losses are float32 in all three."""
+    """Precision of the network's products: tf32 rounds them to 10 bits on recent GPUs, bf16 runs convolutions and
+    products in bfloat16 (autocast). Weights, averages and losses are float32 in all three."""
     recompute: bool = False
     """Compute activations again in the backward pass, rather than keep them: less memory, a third more time."""
     compile: bool = False
@@ -112,42 +113,87 @@ class TrainSection(_Section):
         return -(-self.images // self.batch)
 
 
-class SampleSection(_Section):
+class _FlatSampleKeys(_Section):
+    """Options of samplers as keys of the section itself, as they were written before samplers had options.
+
+    They are read, checked, and moved into `sampler`; a section that is written has none of them. One that is not for
+    the sampler that the section names is left out, as it always was.
+    """
+
+    step: PositiveFloat | None = Field(default=None, exclude=True, repr=False)
+    flight: PositiveFloat | None = Field(default=None, exclude=True, repr=False)
+    friction: PositiveFloat | None = Field(default=None, exclude=True, repr=False)
+    tolerance: PositiveFloat | None = Field(default=None, exclude=True, repr=False)
+    churn: NonNegativeFloat | None = Field(default=None, exclude=True, repr=False)
+    churn_levels: tuple[NonNegativeFloat, PositiveFloat] | None = Field(default=None, exclude=True, repr=False)
+    churn_noise: PositiveFloat | None = Field(default=None, exclude=True, repr=False)
+    restart: NonNegativeInt | None = Field(default=None, exclude=True, repr=False)
+    restart_levels: tuple[PositiveFloat, PositiveFloat] | None = Field(default=None, exclude=True, repr=False)
+    restart_steps: PositiveInt | None = Field(default=None, exclude=True, repr=False)
+
+
+FLAT_SAMPLE_KEYS = tuple(_FlatSampleKeys.model_fields)
+FLAT_DEFAULTS: dict[str, Any] = {
+    **{"flight": 1.5, "friction": 1.0, "tolerance": 1e-5},
+    **{"churn": 0.0, "churn_levels": (0.0, 1000.0), "churn_noise": 1.0},
+    **{"restart": 0, "restart_levels": (0.06, 0.3), "restart_steps": 3},
+}
+"""Values of flat keys that old files hold where nobody chose one."""
+FLAT_KEYS_FOR: dict[str, tuple[str, ...]] = {
+    "step": ("hmc", "langevin"),
+    "flight": ("hmc",),
+    "friction": ("langevin",),
+    "tolerance": ("dopri5",),
+}
+"""Flat key -> the samplers that took it; keys that are not here were for all."""
+AUTO = "auto"
+"""The sampler that stands for the model's own, and the grid that stands for what suits the sampler."""
+
+
+class SampleSection(_FlatSampleKeys):
     """How to sample where the command line does not say."""
 
     nfe: PositiveInt = 35
-    sampler: str = "auto"
-    grid: str = "auto"
-    step: PositiveFloat | None = None
-    """Of hmc, which samples scores: of the leapfrog, in units of the data's root mean square; 0.1 when left out. Of
-    langevin, which samples noise-conditional scores: in units of the noise level; 0.5 when left out."""
-    flight: PositiveFloat = 1.5
-    """Of hmc: length of a flight, in units of the data's root mean square."""
-    friction: PositiveFloat = 1.0
-    """Of langevin: in units of 1 / the noise level."""
-    tolerance: PositiveFloat = 1e-5
-    """Of dopri5: the error of a step, relative to the data's root mean square plus |x|."""
-    churn: NonNegativeFloat = 0.0
-    """Of heun: S_churn of Karras et al. (2022), noise put back in on the way; 0 for none."""
-    churn_levels: tuple[NonNegativeFloat, PositiveFloat] = (0.0, 1000.0)
-    """S_min and S_max: noise levels between which there is churn, for data of root mean square 0.5."""
-    churn_noise: PositiveFloat = 1.0
-    """S_noise: standard deviation of what churn puts in."""
-    restart: NonNegativeInt = 0
-    """Of the solvers for HVPs: how many times to go back to more noise and down again (Xu et al. 2023); 0 for none."""
-    restart_levels: tuple[PositiveFloat, PositiveFloat] = (0.06, 0.3)
-    """Noise levels between which a restart goes, for data of root mean square 0.5."""
-    restart_steps: PositiveInt = 3
-    """Steps of the way down again."""
+    sampler: Component = Component(name=AUTO)
+    """A solver of flows, or hmc, langevin or consistency, with its options; `auto` is what suits the model, and takes
+    of the options those that are for it."""
+    grid: str = AUTO
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def named(cls, given: Any) -> Any:
+        """Options without a name are those of `auto`."""
+        return {"name": AUTO, **given} if isinstance(given, Mapping) and "name" not in given else given
 
     @model_validator(mode="after")
-    def ordered(self) -> "SampleSection":
-        """Raises ValueError where the lower of two noise levels is not the first."""
-        for key in ("churn_levels", "restart_levels"):
-            low, high = getattr(self, key)
-            if not low < high:
-                raise ValueError(f"{key} [{low:g}, {high:g}]: the lower noise level comes first")
+    def moved(self) -> "SampleSection":
+        """Flat keys become options of the sampler. Raises ValueError where the lower of two levels is not the first."""
+        options = dict(self.sampler.options)
+        for key in FLAT_SAMPLE_KEYS:
+            value = getattr(self, key)
+            if isinstance(value, tuple) and not value[0] < value[1]:
+                raise ValueError(f"{key} [{value[0]:g}, {value[1]:g}]: the lower noise level comes first")
+            fits = self.sampler.name in (AUTO, *FLAT_KEYS_FOR.get(key, (self.sampler.name,)))
+            if value is not None and value != FLAT_DEFAULTS.get(key) and fits:
+                options[key] = list(value) if isinstance(value, tuple) else value
+            object.__setattr__(self, key, None)
+        object.__setattr__(self, "sampler", Component(name=self.sampler.name, options=options))
         return self
+
+    def changed(self, **change: Any) -> "SampleSection":
+        """The section with other values; None keeps what is there. Options that suit another sampler, too, stay."""
+        given = {key: value for key, value in change.items() if value is not None}
+        if isinstance(given.get("sampler"), Component):
+            given["sampler"] = given["sampler"].flat()
+        return SampleSection.model_validate(merged(self.before(given), given))
+
+    def before(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """As a mapping that a change is merged into: options that had keys of their own survive another sampler."""
+        if "sampler" not in change:
+            return self.model_dump(mode="json")
+        options = {key: value for key, value in self.sampler.options.items() if key not in FLAT_SAMPLE_KEYS}
+        kept = {key: value for key, value in self.sampler.options.items() if key in FLAT_SAMPLE_KEYS}
+        return {"nfe": self.nfe, "sampler": {"name": self.sampler.name, **options}, "grid": self.grid, **kept}
 
 
 class InitSection(_Section):
@@ -168,7 +214,7 @@ class Config(_Section):
     augment: Component | None = None
     model: Component = Component(name="hvp")
     flow: Component | None = None
-    """Of an HVP; a score has none."""
+    """The flow of an HVP; a score has none."""
     network: Component
     loss: Component = Component(name="hvp")
     times: Component = Component(name="log-normal")
@@ -181,7 +227,7 @@ class Config(_Section):
 
 
 PARTS = ("force", "velocity", "prior")
-"""Of a flow: a name, or a mapping of a name and options."""
+"""Parts of a flow: a name, or a mapping of a name and options."""
 COMPONENTS = ("data", "augment", "model", "flow", "network", "loss", "times")
 
 
@@ -211,10 +257,23 @@ def configuration(tree: Mapping[str, Any], where: str) -> Config:
         RequestError: naming `where`, the key and what is wrong.
     """
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(_migrated(tree))
     except ValidationError as error:
         _refuse_unknown(error, where)
         raise RequestError(f"{where}: {first_problem(error)}") from None
+
+
+def _migrated(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration as it is written now: a model that loss `consistency` trains was called an HVP once."""
+    model, loss = (_name(tree.get(key)) for key in ("model", "loss"))
+    if loss != "consistency" or model not in (None, "hvp"):
+        return tree
+    own = tree.get("model")
+    return {**tree, "model": {**(own if isinstance(own, Mapping) else {}), "name": "consistency"}}
+
+
+def _name(component: Any) -> Any:
+    return component.get("name") if isinstance(component, Mapping) else component
 
 
 def overridden(config: Config, settings: Iterable[str], section: str, told: Mapping[str, Any]) -> Config:
@@ -232,10 +291,12 @@ def overridden(config: Config, settings: Iterable[str], section: str, told: Mapp
     change = overrides(settings)
     if set(change) - {section}:
         raise RequestError(
-            f"--set: only {section}.KEY can be changed here, and {min(set(change) - {section})} is not one"
+            f"`set`: only {section}.KEY can be changed here, and {min(set(change) - {section})} is not one"
         )
     given = {key: value for key, value in told.items() if value is not None}
-    tree = merged(config.model_dump(mode="json", exclude_none=True), merged(change, {section: given}))
+    change = merged(change, {section: given})
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree = merged({**tree, "sample": config.sample.before(change.get("sample", {}))}, change)
     return configuration(tree, "the command line")
 
 
@@ -255,8 +316,8 @@ def overrides(settings: Iterable[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts):
-            raise RequestError(f"--set {setting}: write it as key=value, such as train.lr=1e-3")
-        leaf: Any = parse(value, f"--set {setting}")
+            raise RequestError(f"`set={setting}`: write it as key=value, such as train.lr=1e-3")
+        leaf: Any = parse(value, f"`set={setting}`")
         for part in reversed(parts):
             leaf = {part: leaf}
         tree = merged(tree, leaf)
@@ -264,20 +325,35 @@ def overrides(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `change`. A component that gets another name loses the options of the old one."""
+    """`base` with the keys of `change`. A component that gets another name loses the options of the old
+    one, but for a sampler that was `auto`."""
     result = dict(base)
     for key, value in change.items():
         old = result.get(key)
         if isinstance(value, str) and key in COMPONENTS:
             value = {"name": value}
-        if key in PARTS and isinstance(old, str | Mapping) and isinstance(value, str | Mapping):
+        if key == "sample" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            old = _without_changed(old, value)
+        if key in (*PARTS, "sampler") and isinstance(old, str | Mapping) and isinstance(value, str | Mapping):
             old, value = ({"name": part} if isinstance(part, str) else part for part in (old, value))
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            renamed = "name" in value and "name" in old and value["name"] != old["name"]
+            renamed = "name" in value and old.get("name", value["name"]) != value["name"]
+            renamed = renamed and not (key == "sampler" and old["name"] == AUTO)
             result[key] = dict(value) if renamed else merged(old, value)
         else:
             result[key] = value
     return result
+
+
+def _without_changed(section: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A section of sampling without those options of its sampler that a change gives in the other of two forms."""
+    inside, changed_inside = section.get("sampler"), change.get("sampler")
+    nested = changed_inside if isinstance(changed_inside, Mapping) else {}
+    kept = {key: value for key, value in section.items() if key not in FLAT_SAMPLE_KEYS or key not in nested}
+    if isinstance(inside, Mapping):
+        flat = {key for key in FLAT_SAMPLE_KEYS if key in change}
+        kept["sampler"] = {key: value for key, value in inside.items() if key not in flat}
+    return kept
 
 
 def parse(text: str, where: str) -> Any:

@@ -21,14 +21,16 @@ from hgfctl.engine.losses.consistency import Consistency, tangent
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import States
 from hgfctl.engine.losses.times import LogNormalTimes
+from hgfctl.engine.models.consistency import ConsistencyModel
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.networks.dit import DiT
 from hgfctl.engine.models.networks.mlp import MLP
 from hgfctl.engine.models.networks.unet import UNet
 from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.consistency import ConsistencySampler
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.solvers import GRIDS
 from hgfctl.engine.solvers.dpm_solver import DDIM
 from hgfctl.engine.training.session import Session
@@ -283,7 +285,7 @@ def test_one_step_is_ddims_and_every_step_costs_one_evaluation(flow: str) -> Non
     default, seeds = load("digits-oscillation").sample, torch.arange(6)
     for nfe in (1, 2, 5):
         calls.clear()
-        sampler = sampler_of(hvp, (5,), 3, default, nfe, "consistency")
+        sampler = sampler_for(hvp, (5,), 3, SamplingRequest.of(default, nfe, "consistency"))
         start, end, *_ = sampler.trajectory(seeds)
         assert sampler.nfe == len(calls) == nfe
     assert isinstance(sampler, ConsistencySampler)
@@ -291,7 +293,7 @@ def test_one_step_is_ddims_and_every_step_costs_one_evaluation(flow: str) -> Non
     times = torch.stack([sampler.times[0], sampler.times[-1]])
     assert float(hvp.flow.sigma(times[0])) == pytest.approx(80)
     torch.testing.assert_close(DDIM.solve(velocity, hvp.flow, start, times), end)
-    ddim = sampler_of(hvp, (5,), 3, default, 1, "ddim")
+    ddim = sampler_for(hvp, (5,), 3, SamplingRequest.of(default, 1, "ddim"))
     *_, whole = ddim.trajectory(seeds)
     torch.testing.assert_close(whole, end, rtol=0, atol=0.01 * float(start.abs().max()))
 
@@ -363,6 +365,27 @@ def test_a_consistency_model_has_no_flow_to_follow(tmp_path: Path, teacher: Path
         student.sampler(10, "ab4")
     with pytest.raises(RequestError, match="cannot be the teacher"):
         experiment(load("digits-oscillation-consistency", TINY), CPU, init=student)
+
+
+def test_a_checkpoint_that_was_called_an_hvp_is_read_as_what_it_is(tmp_path: Path, teacher: Path) -> None:
+    """As older versions wrote it: of kind hvp, its sampler named in a flat section. The samples are those of today."""
+    parts = experiment(load(STUDENT, TINY), CPU, init=read_checkpoint(teacher, CPU))
+    config = parts.config.model_dump(mode="json")
+    assert config["model"] == {"name": "consistency"}
+    flat = {"step": None, "flight": 1.5, "friction": 1.0, "tolerance": 1e-5, "churn": 0.0, "restart": 0}
+    section = {"nfe": 2, "sampler": "consistency", "grid": "auto", "churn_levels": [0.0, 1000.0], **flat}
+    old = {**config, "model": {"name": "hvp"}, "sample": section}
+    samples = []
+    for kind, about in (("hvp", old), ("consistency", config)):
+        path = tmp_path / f"{kind}.safetensors"
+        rest = {"shape": [1, 8, 8], "classes": 10, "step": 1, "images": 1}
+        tensor_files.save(path, parts.model.tensors(), {"kind": kind, "config": about, **rest})
+        checkpoint = read_checkpoint(path, CPU)
+        assert isinstance(checkpoint.model, ConsistencyModel)
+        assert checkpoint.config.model == parts.config.model
+        (batch,) = checkpoint.sampler().batches(torch.arange(3), 3)
+        samples.append(batch.x)
+    assert torch.equal(*samples)
 
 
 def student(*settings: str) -> Config:

@@ -149,7 +149,9 @@ def test_auto_takes_an_optimised_grid_where_it_measured_better() -> None:
     assert plan(flow, 8, searched=[worse, replace(better, sampler="ab2")]).solver.name == "ab2"
     assert plan(flow, 9, searched=[better]).grid != "optimized"
     assert plan(flow, 8, "heun", searched=[better]).grid != "optimized"
-    with pytest.raises(RequestError, match="no grid optimised for heun and NFE 8; hgfctl sample CKPT --optimize-grid"):
+    with pytest.raises(
+        RequestError, match="no grid optimised for heun and NFE 8; sampling with `optimize_grid` and `nfe=8`"
+    ):
         plan(flow, 8, "heun", "optimized", searched=[better])
 
 
@@ -229,7 +231,7 @@ def test_optimized_grids_and_options_from_the_command_line(inside: Run) -> None:
         (("--nfe", "8", "--sampler", "dopri5"), 1, "raise --nfe or --tolerance"),
         (("--set", "train.lr=1"), 2, "only sample.KEY can be changed here, and train is not one"),
         (("--set", "sample.chrun=1"), 2, "did you mean 'sample.churn'"),
-        (("--grid", "optimized", "--nfe", "7"), 2, "hgfctl sample CKPT --optimize-grid --nfe 7 makes one"),
+        (("--grid", "optimized", "--nfe", "7"), 2, "sampling with --optimize-grid and --nfe 7 makes one"),
         (("--sampler", "unipc4"), 2, "did you mean 'unipc"),
     ):
         done = inside(*sample, *arguments, status=exit_status)
@@ -242,8 +244,8 @@ def test_noise_put_back_in_depends_on_an_items_seed_alone(how: tuple[str, str]) 
     from hgfctl.presets import SampleSection
 
     flow = Oscillation()
-    options = SampleSection(**{how[0].removeprefix("--"): int(how[1])})
-    chosen = plan(flow, 40, "heun", "sigmoid", options=options)
+    section = SampleSection(sampler="heun", **{how[0].removeprefix("--"): int(how[1])})
+    chosen = plan(flow, 40, section.sampler, "sigmoid")
     sampler = FlowSampler((2,), 0, _Exact(MixtureHVP(ring_mixture(), flow)), chosen)  # type: ignore[arg-type]
     together = torch.cat([part.x for part in sampler.batches(torch.arange(5, 20), 15)])
     alone = torch.cat([part.x for part in sampler.batches(torch.arange(5, 20), 4)])

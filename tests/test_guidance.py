@@ -38,8 +38,9 @@ from hgfctl.engine.models.score import Score
 from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.parts import fresh_network
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.plan import plan
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.errors import RequestError
@@ -212,7 +213,8 @@ def test_guided_samples_of_gaussians_lie_where_calculus_says(
 def sampler(flow: Flow, guidance: Guidance | None, nfe: int, method: str = "auto", grid: str = "auto") -> FlowSampler:
     """Of items of shape (2,) in three classes, by a network that counts its calls."""
     torch.manual_seed(0)
-    made = sampler_of(HVP(Counted(), flow).eval(), (2,), 3, SampleSection(), nfe, method, grid, guidance)
+    request = SamplingRequest.of(SampleSection(), nfe, method, grid, guidance)
+    made = sampler_for(HVP(Counted(), flow).eval(), (2,), 3, request)
     assert isinstance(made, FlowSampler)
     return made
 
@@ -289,9 +291,9 @@ def test_noise_put_back_in_is_within_the_guided_budget(options: SampleSection, n
     """Of solvers that need two steps at least, too: few enough evaluations are refused, and never exceeded."""
     network = Counted()
     model = HVP(network, Oscillation()).eval()
-    facts = ((2,), 3, options, nfe, "heun", "rho", Guidance(2.0, interval=(0.1, 1.0)))
+    request = SamplingRequest.of(options, nfe, "heun", "rho", Guidance(2.0, interval=(0.1, 1.0)))
     try:
-        made = sampler_of(model, *facts)
+        made = sampler_for(model, (2,), 3, request)
     except RequestError as error:
         said = str(error)
     else:
@@ -528,12 +530,12 @@ def test_guides_of_other_classes_are_refused_and_of_none_taken(models: dict[str,
 def test_scores_are_guided_as_flows_or_not_at_all() -> None:
     torch.manual_seed(0)
     noised = NoisedScore(roused(MLP((2,), 3, width=8, blocks=1)), sigma_max=5.0).eval()
-    facts = ((2,), 3, SampleSection(), 12)
-    with pytest.raises(RequestError, match="such as --sampler ab4; langevin takes none"):
-        sampler_of(noised, *facts, guidance=Guidance(2.0))
+    request = SamplingRequest.of(SampleSection(), 12, guidance=Guidance(2.0))
+    with pytest.raises(RequestError, match="such as `sampler=ab4`; langevin takes none"):
+        sampler_for(noised, (2,), 3, request)
     with pytest.raises(RequestError, match="hmc takes none"):
-        sampler_of(Score(MLP((2,), 3)), *facts, guidance=Guidance(2.0))
-    made = sampler_of(noised, *facts, "ab4", guidance=Guidance(2.0))
+        sampler_for(Score(MLP((2,), 3)), (2,), 3, request)
+    made = sampler_for(noised, (2,), 3, SamplingRequest.of(SampleSection(), 12, "ab4", guidance=Guidance(2.0)))
     x, t, labels = torch.randn(4, 2, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64), torch.arange(4) % 3
     known, unknown = noised(x, t, labels), noised(x, t)
     assert isinstance(made, FlowSampler)

@@ -159,7 +159,7 @@ def test_wrong_requests_are_refused(
         (["likelihood", of_ring, "--out", "x.csv"], ".npz"),
         (["likelihood", of_ring, of_ring], "no data set"),
         (["latents", "encode", of_ring, "--out", "x.png"], ".npz"),
-        (["latents", "decode", of_ring, "plain.npz", "--out", "x.npz"], "needs `latents`"),
+        (["latents", "decode", of_ring, "plain.npz", "--out", "x.npz"], "needs 'latents'"),
         (["latents", "inpaint", of_digits, "--mask", "left"], "--mask left"),
         (["latents", "inpaint", of_digits, "--nfe", "3"], "--repeats"),
         (["visualize", "interpolation", of_digits, "--between", "3"], "two whole numbers"),

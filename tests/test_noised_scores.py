@@ -17,10 +17,10 @@ from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.losses.denoising import DenoisingHSM, denoising_dsm
 from hgfctl.engine.metrics.hsd import Flights
 from hgfctl.engine.metrics.stiffness import curvature
-from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.hvp import HVP, score_of_hvp
 from hgfctl.engine.models.networks.mlp import MLP
 from hgfctl.engine.models.networks.perceptron import Perceptron
-from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
+from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP
 from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.sampling.langevin import LangevinSampler

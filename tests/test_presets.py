@@ -71,7 +71,7 @@ def test_any_plain_value_survives_a_setting(key: str, value: float) -> None:
         (["train.accumulate=3"], "accumulate 3 does not divide batch 64"),
         (["train.batch"], "key=value"),
         (["=3"], "key=value"),
-        (["train.batch=[1,"], "--set train.batch=.*line 1, column"),
+        (["train.batch=[1,"], "`set=train.batch=.*line 1, column"),
         (["flow=3"], "flow: "),
     ],
 )

@@ -28,7 +28,7 @@ from hgfctl.engine.solvers.grids import named
 from hgfctl.engine.solvers.restart import Restart
 from hgfctl.engine.solvers.stochastic import ChurnedHeun
 from hgfctl.errors import HgfctlError, RequestError
-from hgfctl.presets import SampleSection
+from hgfctl.presets import Component, SampleSection
 
 LINEAR: dict[str, LinearFlow] = {
     "diffusion": Diffusion(),
@@ -219,7 +219,7 @@ def test_dormand_prince_steps_item_by_item_and_counts() -> None:
     assert len(counted) < needed
     with pytest.raises(RequestError, match="dopri5 takes 7 evaluations or more"):
         plan(flow, 6, "dopri5")
-    with pytest.raises(RequestError, match="leave --grid out"):
+    with pytest.raises(RequestError, match="leave `grid` out"):
         plan(flow, 60, "dopri5", "rho")
 
 
@@ -272,12 +272,12 @@ def test_raising_takes_one_marginal_to_the_next(flow: LinearFlow) -> None:
     assert float(x.std()) == pytest.approx(float(after.b), rel=4 / 632)
 
 
-@pytest.mark.parametrize("options", [SampleSection(churn=10), SampleSection(restart=3)], ids=["churn", "restart"])
+@pytest.mark.parametrize("options", [{"churn": 10}, {"restart": 3}], ids=["churn", "restart"])
 @pytest.mark.parametrize("flow", [Oscillation(), Diffusion()], ids=["oscillation", "diffusion"])
-def test_stochastic_samples_follow_the_law(flow: LinearFlow, options: SampleSection) -> None:
+def test_stochastic_samples_follow_the_law(flow: LinearFlow, options: dict[str, int]) -> None:
     """Of the ring: all modes alike (chi-square, 7 degrees of freedom, 1e-3) and the spread around them."""
     mixture: GaussianMixture = ring_mixture()
-    chosen = plan(flow, 120, "heun", "sigmoid", options=options)
+    chosen = plan(flow, 120, Component(name="heun", options=options), "sigmoid")
     x = flow.prior.sample((800, 2), generator(15))
     solver = chosen.solver.with_noise(_normals(16, x))
     made = solver.solve(MixtureHVP(mixture, flow), flow, x, chosen.times)
@@ -296,8 +296,7 @@ def test_restarts_stay_within_the_budget(sampler: str, nfe: int) -> None:
         calls.append(t)
         return -x
 
-    options = SampleSection(restart=2, restart_steps=2)
-    chosen = plan(flow, nfe, sampler, "cosine", options=options)
+    chosen = plan(flow, nfe, Component(name=sampler, options={"restart": 2, "restart_steps": 2}), "cosine")
     x = torch.ones(1, 2, dtype=torch.float64)
     path = list(chosen.solver.with_noise(_normals(17, x)).trajectory(velocity, flow, x, chosen.times))
     assert len(path) == len(chosen.times)
@@ -325,16 +324,16 @@ def test_restarts_contract_what_went_wrong_before() -> None:
 
 def test_options_that_do_not_fit_are_refused() -> None:
     for sampler, options, said in (
-        ("ab4", SampleSection(churn=1), "churn is for heun"),
-        ("heun", SampleSection(churn=1, restart=1), "choose one"),
-        ("dopri5", SampleSection(restart=1), "dopri5 keeps a tolerance"),
+        ("ab4", {"churn": 1}, "churn is for heun"),
+        ("heun", {"churn": 1, "restart": 1}, "choose one"),
+        ("dopri5", {"restart": 1}, "dopri5 keeps a tolerance"),
     ):
         with pytest.raises(RequestError, match=said):
-            configured(sampler, 50, options)
+            configured(Component(name=sampler, options=options), 50)
     with pytest.raises(RequestError, match="heun\\+churn puts noise back in, and that needs a linear flow"):
-        plan(Reflection(), 20, "heun", options=SampleSection(churn=1))
-    with pytest.raises(RequestError, match="heun\\+restart takes 33 evaluations or more, and --nfe 20 is too few"):
-        plan(Oscillation(), 20, "heun", options=SampleSection(restart=5))
+        plan(Reflection(), 20, Component(name="heun", options={"churn": 1}))
+    with pytest.raises(RequestError, match="heun\\+restart takes 33 evaluations or more, and `nfe=20` is too few"):
+        plan(Oscillation(), 20, Component(name="heun", options={"restart": 5}))
     with pytest.raises(ValueError, match="the lower noise level comes first"):
         SampleSection(restart_levels=(0.3, 0.06))
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hgfctl.cli import console
+from hgfctl.cli import console, options
 from hgfctl.errors import RequestError
 
 
@@ -18,7 +18,7 @@ def ema(
         int | None, typer.Option(min=1, help="When the average ends; the last snapshot when left out.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A .safetensors file; in the run's emas/ when left out.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the path.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Rebuild the weights under another length of their average, after training; prints the checkpoint made.
 

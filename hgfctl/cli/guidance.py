@@ -41,7 +41,7 @@ Interval = Annotated[
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says of guidance.
+    """The three options of guidance, as they are given.
 
     Args:
         weight, guide, interval: the three options.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console
+from hgfctl.cli import console, options
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,50 +21,26 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Source = Annotated[
-    str, typer.Argument(metavar="CKPT", help="A checkpoint or a run folder; - reads the path from stdin.")
-]
-Data = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DATA",
-        help="A folder or zip of images, an .npz or .npy, a data set's or a preset's name; the model's own held-out "
-        "data, or what it was trained on, when left out.",
-    ),
-]
-Split = Annotated[str | None, typer.Option(metavar="NAME", help="Of data that have several: train, held-out, test ...")]
-Num = Annotated[int | None, typer.Option(min=1, help="Items; all of a finite set, 1,000 draws, when left out.")]
-Nfe = Annotated[
-    int | None, typer.Option(min=1, help="Budget of network evaluations an item; by tolerance when left out.")
-]
-Sampler_ = Annotated[str, typer.Option(help="With --nfe: auto (ab4), euler, heun, rk4, ab2, ab3, ab4.")]
-Grid = Annotated[str, typer.Option(help="With --nfe: see `hgfctl sample --help`.")]
-Tolerance = Annotated[float, typer.Option(min=1e-12, max=0.1, help="Of a step, relative and absolute.")]
-Seed = Annotated[int, typer.Option(min=0, help="Item i has seed SEED + i.")]
-Batch_ = Annotated[int, typer.Option(min=1, help="Items at a time.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
 
 @app.command()
 def encode(
-    checkpoint: Source,
-    data: Data = None,
+    checkpoint: options.Checkpoint,
+    data: options.Data = None,
     out: Annotated[Path, typer.Option(help="FILE.npz: latents (N, *shape) float64, and labels.")] = Path("latents.npz"),
-    num: Num = None,
-    split: Split = None,
-    nfe: Nfe = None,
-    sampler: Sampler_ = "auto",
-    grid: Grid = "auto",
-    tolerance: Tolerance = 1e-5,
+    num: options.Num = None,
+    split: options.Split = None,
+    nfe: options.TransportNfe = None,
+    sampler: options.TransportSampler = "auto",
+    grid: options.TransportGrid = "auto",
+    tolerance: options.Tolerance = 1e-5,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Decode, too, and say how far that is from the data.")
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of draws of a law.")] = 0,
-    batch: Batch_ = 256,
-    flow: console.Flow = None,
-    device: Device = "auto",
-    json: Json = False,
+    seed: options.DrawSeed = 0,
+    batch: options.Batch = 256,
+    flow: options.Flow = None,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Data to latents: dx/dt = V(x, t) from t = 0 forwards to T; prints the path of the file."""
     import torch
@@ -81,22 +57,19 @@ def encode(
     method = chosen(model.hvp.flow, nfe, sampler, grid, tolerance, tolerance)
     began = time.monotonic()
     chosen_items = items(source, num, seed)
-    found = []
+    parts = []
     with console.progress() as bar:
         task = bar.add_task(f"encoding {name}", total=len(chosen_items.x))
         for _, part in batches(chosen_items, batch):
-            found.append(encoded(model, part, method, check))
+            parts.append(encoded(model, part, method, check))
             bar.advance(task, len(part.x))
-    latents = joined([one.latents for one in found])
+    latents = joined([part.latents for part in parts])
     write_latents(latents, out)
-    evaluations = torch.cat([one.evaluations for one in found]).double()
-    errors = torch.cat([one.error for one in found if one.error is not None]) if check else None
-    scale = float(latents.x.square().mean().sqrt())
+    evaluations = torch.cat([part.evaluations for part in parts]).double()
     console.note(f"{len(latents.x)} items of {name}, {method.name}, {evaluations.mean():.0f} evaluations each")
-    if errors is not None:
-        console.note(
-            f"decoded again they are off by {float(errors.square().mean().sqrt()):.2e}, at most {errors.max():.2e}"
-        )
+    error, worst = _errors([part.error for part in parts if part.error is not None])
+    if error is not None:
+        console.note(f"decoded again they are off by {error:.2e}, at most {worst:.2e}")
     facts = {
         "output": str(out),
         "num": len(latents.x),
@@ -106,9 +79,9 @@ def encode(
         "flow": flow_name(model.hvp.flow),
         "nfe": float(evaluations.mean()),
         "checkpoint": str(model.path),
-        "reconstruction_error": None if errors is None else float(errors.square().mean().sqrt()),
-        "worst_reconstruction_error": None if errors is None else float(errors.max()),
-        "latent_root_mean_square": scale,
+        "reconstruction_error": error,
+        "worst_reconstruction_error": worst,
+        "latent_root_mean_square": float(latents.x.square().mean().sqrt()),
         "seconds": round(time.monotonic() - began, 3),
     }
     console.result(out, facts, json)
@@ -116,17 +89,17 @@ def encode(
 
 @app.command()
 def decode(
-    checkpoint: Source,
-    latents: Annotated[str, typer.Argument(metavar="Z.npz", help="What `latents encode` wrote, or the like.")],
+    checkpoint: options.Checkpoint,
+    latents: Annotated[str, typer.Argument(metavar="Z.npz", help="A file that `latents encode` wrote, or the like.")],
     out: Annotated[Path, typer.Option(help="As `sample --out`: FILE.npz, FILE.png or a new folder.")],
-    nfe: Nfe = None,
-    sampler: Sampler_ = "auto",
-    grid: Grid = "auto",
-    tolerance: Tolerance = 1e-5,
-    batch: Batch_ = 256,
-    flow: console.Flow = None,
-    device: Device = "auto",
-    json: Json = False,
+    nfe: options.TransportNfe = None,
+    sampler: options.TransportSampler = "auto",
+    grid: options.TransportGrid = "auto",
+    tolerance: options.Tolerance = 1e-5,
+    batch: options.Batch = 256,
+    flow: options.Flow = None,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Latents to data: dx/dt = V(x, t) from T back to 0; prints the path of the output."""
     import torch
@@ -154,27 +127,27 @@ def decode(
 
 @app.command()
 def inpaint(
-    checkpoint: Source,
-    data: Data = None,
+    checkpoint: options.Checkpoint,
+    data: options.Data = None,
     mask: Annotated[
         str,
         typer.Option(
-            help="What is hidden and made anew: left-half, right-half, top-half, bottom-half, centre; first-half of "
+            help="The part to be made anew: left-half, right-half, top-half, bottom-half, centre; first-half of "
             "vectors; or a picture of the images' size, white there."
         ),
     ] = "left-half",
     out: Annotated[Path, typer.Option(help="As `sample --out`.")] = Path("inpainted.png"),
     num: Annotated[int, typer.Option(min=1, help="Items.")] = 16,
-    split: Split = None,
+    split: options.Split = None,
     nfe: Annotated[int, typer.Option(min=1, help="Budget of network evaluations an item.")] = 200,
     repeats: Annotated[
         int, typer.Option(min=1, help="Times that a step is made, undone in between; the budget counts them.")
     ] = 10,
-    seed: Seed = 0,
-    batch: Batch_ = 256,
-    flow: console.Flow = None,
-    device: Device = "auto",
-    json: Json = False,
+    seed: options.Seed = 0,
+    batch: options.Batch = 256,
+    flow: options.Flow = None,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Fill in what a mask hides, so that it suits the rest; prints the path of the output."""
     import torch
@@ -217,7 +190,7 @@ def inpaint(
 
 
 def interpolation(
-    checkpoint: Source,
+    checkpoint: options.Checkpoint,
     data: Annotated[
         str | None,
         typer.Argument(metavar="DATA", help="Data whose items are encoded first; seeds are drawn when left out."),
@@ -228,16 +201,17 @@ def interpolation(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=2, help="9 images or 101 points when left out.")] = None,
     class_: Annotated[
-        int | None, typer.Option("--class", min=0, help="Of all that is drawn; that of the first of two when left out.")
+        int | None,
+        typer.Option("--class", min=0, help="Class of all items; that of the first of two when left out."),
     ] = None,
-    split: Split = None,
-    nfe: Nfe = None,
+    split: options.Split = None,
+    nfe: options.TransportNfe = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; beside the run's samples when left out.")] = None,
-    flow: console.Flow = None,
-    device: Device = "auto",
-    json: Json = False,
+    flow: options.Flow = None,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
-    """What lies between two items: a spherical path of latents, decoded (PNG)."""
+    """Show the way between two items: a spherical path of latents, decoded (PNG)."""
     from hgfctl.engine.data.density import DensityData
     from hgfctl.engine.evaluation.latents import interpolated_items
     from hgfctl.engine.figures.interpolation import interpolation_figure
@@ -260,6 +234,16 @@ def interpolation(
     target = out or (home.samples if home else model.path.parent) / f"{model.path.stem}-interpolation.png"
     interpolation_figure(x, background).save(target)
     console.result(target, {"files": [str(target)]}, json)
+
+
+def _errors(parts: "list[torch.Tensor]") -> tuple[float | None, float | None]:
+    """Root mean square and largest of the items' errors; None where there are none."""
+    import torch
+
+    if not parts:
+        return None, None
+    errors = torch.cat(parts)
+    return float(errors.square().mean().sqrt()), float(errors.max())
 
 
 def _model(checkpoint: str, flow: str | None, device: str) -> "Checkpoint":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hgfctl.cli import console
+from hgfctl.cli import console, options
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -15,29 +15,17 @@ if TYPE_CHECKING:
 
 
 def likelihood(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(metavar="CKPT", help="A checkpoint, or a run folder (its newest); - reads the path from stdin."),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="A data set: a folder or zip of images, an .npz or .npy, a name or a preset. The model's own held-out "
-            "data, or what it was trained on, when left out.",
-        ),
-    ] = None,
+    checkpoint: options.Checkpoint,
+    data: options.Data = None,
     num: Annotated[
         int | None, typer.Option(min=2, help="Items; all of a finite set, 1,000 draws of a law, when left out.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of data that have several: train, held-out, test ...")
-    ] = None,
+    split: options.Split = None,
     trace: Annotated[
         Literal["auto", "exact", "hutchinson"],
-        typer.Option(help="Of the divergence; auto is exact for vectors of up to 64 dimensions."),
+        typer.Option(help="Trace of the divergence; auto is exact for vectors of up to 64 dimensions."),
     ] = "auto",
-    probes: Annotated[int, typer.Option(min=1, help="Of Hutchinson's estimate, an item.")] = 4,
+    probes: Annotated[int, typer.Option(min=1, help="Probes of Hutchinson's estimate, an item.")] = 4,
     dequantise: Annotated[
         Literal["uniform", "normal"],
         typer.Option(help="Images within their levels; normal asks the model at the noise level of a sixth of a step."),
@@ -50,17 +38,17 @@ def likelihood(
             "(exact: a dimension). As many as the tolerance takes when left out.",
         ),
     ] = None,
-    sampler: Annotated[str, typer.Option(help="With --nfe: auto (ab4), euler, heun, rk4, ab2, ab3, ab4.")] = "auto",
-    grid: Annotated[str, typer.Option(help="With --nfe: see `hgfctl sample --help`.")] = "auto",
+    sampler: options.TransportSampler = "auto",
+    grid: options.TransportGrid = "auto",
     rtol: Annotated[float, typer.Option(min=1e-12, max=0.1, help="Relative tolerance of a step.")] = 1e-5,
     atol: Annotated[float, typer.Option(min=1e-12, max=0.1, help="Absolute tolerance of a step.")] = 1e-5,
-    flow: console.Flow = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of draws, probes and dequantisation: item i has SEED + i.")] = 0,
+    flow: options.Flow = None,
+    seed: Annotated[int, typer.Option(min=0, help="For draws, probes and dequantisation: item i has SEED + i.")] = 0,
     out: Annotated[Path | None, typer.Option(help="FILE.npz: every item's figures.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Items at a time.")] = 256,
-    precision: Annotated[Literal["fp32", "bf16", "fp64"], typer.Option(help="Of the network.")] = "fp32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    batch: options.Batch = 256,
+    precision: options.Precision = "fp32",
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Log-likelihood of data under a trained flow: nats of vectors, bits a dimension of images.
 
@@ -94,28 +82,20 @@ def likelihood(
             parts.append(engine.likelihoods(model, source, part, request, first))
             bar.advance(task, len(part.x))
     found = engine.joined(parts)
-    nats, bits = engine.summary(found)
-    evaluations = found.evaluations.double()
+    bits = found.bits_per_dim is not None
     facts = {
-        "log_likelihood": nats.value,
-        "log_likelihood_error": nats.error,
-        "bits_per_dim": None if bits is None else bits.value,
-        "bits_per_dim_error": None if bits is None else bits.error,
-        "trace_error": None if exact or probes == 1 else float(found.standard_error.mean()),
-        "truth": None if found.truth is None else float(found.truth.mean()),
+        **_figures(found, exact or probes == 1),
         "num": len(items.x),
         "dim": math.prod(model.shape),
         "data": name,
         "trace": "exact" if exact else "hutchinson",
         "probes": None if exact else probes,
-        "dequantise": None if bits is None else dequantise,
+        "dequantise": dequantise if bits else None,
         "conditional": bool(model.classes),
         "sampler": method.name,
         "grid": getattr(method, "grid", None),
         "flow": flow_name(model.hvp.flow),
-        "evaluations": float(evaluations.mean()),
-        "nfe": float(evaluations.mean()) * passes,
-        "most_nfe": int(evaluations.max()) * passes,
+        **_passes(found, passes),
         "precision": precision,
         "seed": seed,
         "seconds": round(time.monotonic() - began, 3),
@@ -125,8 +105,29 @@ def likelihood(
     _tell(facts)
     if out is not None:
         _write(found, out)
-    line = f"{nats.value:.4f} ± {nats.error:.4f} nats"
-    console.result(line if bits is None else f"{bits.value:.4f} ± {bits.error:.4f} bits/dim", facts, json)
+    key, unit = ("bits_per_dim", "bits/dim") if bits else ("log_likelihood", "nats")
+    console.result(f"{facts[key]:.4f} ± {facts[f'{key}_error']:.4f} {unit}", facts, json)
+
+
+def _figures(found: "Likelihoods", no_trace_error: bool) -> dict[str, Any]:
+    """Means over the items and their standard errors."""
+    from hgfctl.engine.evaluation.likelihoods import summary
+
+    nats, bits = summary(found)
+    return {
+        "log_likelihood": nats.value,
+        "log_likelihood_error": nats.error,
+        "bits_per_dim": bits and bits.value,
+        "bits_per_dim_error": bits and bits.error,
+        "trace_error": None if no_trace_error else float(found.standard_error.mean()),
+        "truth": None if found.truth is None else float(found.truth.mean()),
+    }
+
+
+def _passes(found: "Likelihoods", passes: int) -> dict[str, float]:
+    """Evaluations of V with its divergence, and the passes through the network that they took."""
+    mean = float(found.evaluations.double().mean())
+    return {"evaluations": mean, "nfe": mean * passes, "most_nfe": int(found.evaluations.double().max()) * passes}
 
 
 def _tell(facts: dict[str, Any]) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from hgfctl.engine.data.dataset import DataSet
     from hgfctl.engine.experiment import Experiment
+    from hgfctl.engine.models.model import Model
     from hgfctl.engine.models.score import Field
-    from hgfctl.engine.parts import Model
     from hgfctl.presets import Config
 
 
@@ -159,16 +159,13 @@ class Measure:
 
     def check(self, model: "Model") -> None:
         """Raises RequestError where the noise levels do not fit the model."""
-        from hgfctl.engine.checkpoint import score_field
-
         for sigma in self._levels(model, everything_known=False):
-            score_field(model, sigma)
+            model.score_field(sigma)
 
     def rows(
         self, method: str, model: "Model", data: "DataSet", config: "Config", seconds: float, steps: int
     ) -> list[dict[str, Any]]:
         """A row of the table for each noise level."""
-        from hgfctl.engine.checkpoint import root_mean_square, score_field
         from hgfctl.engine.data.density import known_density
         from hgfctl.engine.metrics.score_report import score_report
         from hgfctl.engine.models.hvp import parameter_count
@@ -183,9 +180,9 @@ class Measure:
         known = data if known_density(data) else data.noised(0.1)
         for sigma in self._levels(model, everything_known=known_density(known) is not None):
             noised = data if sigma is None else data.noised(sigma)
-            sd = math.hypot(root_mean_square(model), sigma or 0.0)
+            sd = math.hypot(model.root_mean_square, sigma or 0.0)
             with console.working("measuring" if sigma is None else f"measuring at sigma {sigma:g}"):
-                report = score_report(score_field(model, sigma), noised, self.times, sd, critic, self.critic_steps)
+                report = score_report(model.score_field(sigma), noised, self.times, sd, critic, self.critic_steps)
             row = {"method": method, "sigma": sigma, **report.as_json()}
             rows.append({**row, "seconds": round(seconds, 3), "steps": steps, "parameters": parameter_count(model)})
         return rows

@@ -14,20 +14,17 @@ from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models import MODELS
 from hgfctl.engine.models.guided import Guidance, seen_in
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.noised_score import NoisedScore, ScoreHVP, score_of_hvp
-from hgfctl.engine.models.score import Field, Score
-from hgfctl.engine.parts import Model, build_flow, build_model
+from hgfctl.engine.models.model import OF_FLOW, Field, Model
+from hgfctl.engine.parts import build_flow, build_model
 from hgfctl.engine.sampling import optimized_grids
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.errors import RequestError, unknown
 from hgfctl.presets import Component, Config, SampleSection, configuration
 from hgfctl.storage import tensor_files
 from hgfctl.storage.runs import checkpoint_file
-
-OF_FLOW = "flow/"
-"""Before the names of tensors that belong to a checkpoint's flow rather than its network."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,8 @@ class Checkpoint:
     """A checkpoint, read.
 
     Args:
-        path: of the file.
-        config: of the run that made it.
+        path: the file.
+        config: that of the run that made it.
         model: with the EMA weights, in evaluation mode.
         shape: of an item.
         classes: number of classes; 0 for none.
@@ -58,11 +55,11 @@ class Checkpoint:
         Raises:
             RequestError: it is the score of the data alone, or a consistency model.
         """
-        if isinstance(self.model, Score):
-            raise RequestError(f"{self.path} is a score, not an HVP; `score-match --evaluate` and `sample` take it")
-        if self.config.loss.name == "consistency":
-            raise RequestError(f"{self.path} is a consistency model: it jumps to the data, and has no flow to follow")
-        return ScoreHVP(self.model) if isinstance(self.model, NoisedScore) else self.model
+        try:
+            hvp: HVP = self.model.as_hvp()
+        except RequestError as error:
+            raise RequestError(f"{self.path} {error}") from None
+        return hvp
 
     @property
     def searched(self) -> list[OptimizedGrid]:
@@ -71,22 +68,20 @@ class Checkpoint:
         Raises:
             HgfctlError: their file is damaged.
         """
-        jumps = isinstance(self.model, Score) or self.config.loss.name == "consistency"
-        return [] if jumps else optimized_grids.read(self.path, self.hvp.flow)
+        return optimized_grids.read(self.path, self.hvp.flow) if self.model.is_followed() else []
 
     def sampler(
         self,
         nfe: int | None = None,
-        sampler: str | None = None,
+        sampler: str | Component | None = None,
         grid: str | None = None,
         guidance: Guidance | None = None,
         default: SampleSection | None = None,
     ) -> Sampler:
-        """How the model is sampled, see `sampler_of`; `default` is the checkpoint's own section when None."""
-        default = default or self.config.sample
-        return sampler_of(
-            self.model, self.shape, self.classes, default, nfe, sampler, grid, guidance, searched=self.searched
-        )
+        """The model's sampler, see `sampler_for`; `default` is the checkpoint's own section when None."""
+        section = default or self.config.sample
+        request = SamplingRequest.of(section, nfe, sampler, grid, guidance, self.searched)
+        return sampler_for(self.model, self.shape, self.classes, request)
 
     def score(self, sigma: float | None = None) -> Field:
         """The model as a score field: of the data, or of data with noise sigma.
@@ -94,7 +89,7 @@ class Checkpoint:
         Raises:
             RequestError: it knows one of the two only, and the other was asked for.
         """
-        return score_field(self.model, sigma)
+        return self.model.score_field(sigma)
 
 
 def read_checkpoint(path: Path, device: torch.device) -> Checkpoint:
@@ -140,14 +135,15 @@ def with_flow(model: Checkpoint, name: str | None) -> Checkpoint:
     linear = sorted(filter(is_linear, FLOWS))
     if name not in linear:
         raise unknown("flow", name, linear, "to sample by")
-    if not isinstance(model.model, HVP) or not isinstance(model.model.flow, LinearFlow):
-        kind = flow_name(model.model.flow) if isinstance(model.model, HVP) else model.config.model.name
+    own = model.model.flow
+    if not isinstance(own, LinearFlow):
+        kind = model.config.model.name if own is None else flow_name(own)
         raise RequestError(
-            f"--flow: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
+            f"`flow`: {model.path} is of kind {kind}; only the velocities of {', '.join(linear)} become one another"
         )
-    if flow_name(model.model.flow) == name:
+    if flow_name(own) == name:
         return model
-    options = FLOWS.options(name, {"sd": model.model.flow.sd})
+    options = FLOWS.options(name, {"sd": own.sd})
     config = model.config.model_copy(update={"flow": Component(name=name, options=options)})
     return replace(model, config=config, model=model.model.under(FLOWS.build(name, options)))
 
@@ -165,74 +161,49 @@ def guided_by(
     Raises:
         RequestError: the checkpoint does not know the flow without classes, or the two do not fit each other.
     """
-    if isinstance(model.model, Score):
-        raise RequestError(f"--guidance is for flows, and {model.path} is a score")
+    if model.model.flow is None and not model.model.is_followed():
+        raise RequestError(f"`guidance` is for flows, and {model.path} is {model.model.described}")
     if guide is None:
         if not model.classes:
-            raise RequestError(f"--guidance: {model.path} was trained without classes; --guide CKPT needs none")
+            raise RequestError(f"`guidance`: {model.path} was trained without classes; a `guide` needs none")
         if not model.config.network.options.get("label_dropout"):
             raise RequestError(
-                f"--guidance: {model.path} was trained without label dropout, so it does not know the flow without "
-                "classes\n--guide CKPT guides by a weaker checkpoint; --set network.label_dropout=0.1 trains for this"
+                f"`guidance`: {model.path} was trained without label dropout, so it does not know the flow without "
+                "classes\n`guide=CKPT` guides by a weaker checkpoint; `network.label_dropout=0.1` trains for this"
             )
         return Guidance(weight, interval=interval)
     if guide.shape != model.shape:
         raise RequestError(
-            f"--guide {guide.path}: its items are {guide.shape}, and those of {model.path} {model.shape}"
+            f"`guide` {guide.path}: its items are {guide.shape}, and those of {model.path} {model.shape}"
         )
     if guide.classes not in (0, model.classes):
         raise RequestError(
-            f"--guide {guide.path}: it has {guide.classes} classes, and {model.path} {model.classes or 'none'}"
+            f"`guide` {guide.path}: it has {guide.classes} classes, and {model.path} {model.classes or 'none'}"
         )
     try:
         seen_in(model.hvp.flow, guide.hvp)
     except ValueError as error:
-        raise RequestError(f"--guide {guide.path}: {error}") from None
+        raise RequestError(f"`guide` {guide.path}: {error}") from None
     return Guidance(weight, guide.hvp, guide.path, interval)
-
-
-def score_field(model: Model, sigma: float | None = None) -> Field:
-    """A model as a score field: of the data, or of data with noise sigma.
-
-    Raises:
-        RequestError: it knows one of the two only, and the other was asked for.
-    """
-    if isinstance(model, Score):
-        if sigma is not None:
-            raise RequestError("--noise: this is the score of the data themselves; leave it out")
-        return model
-    if sigma is None:
-        raise RequestError("this model knows the score of noised data; --noise 0.1 says at which noise level")
-    if isinstance(model, HVP):
-        return score_of_hvp(model, sigma)
-    if not model.sigma_min * (1 - 1e-9) <= sigma <= model.sigma_max * (1 + 1e-9):
-        raise RequestError(
-            f"--noise {sigma:g}: this model was trained between {model.sigma_min:g} and {model.sigma_max:g}"
-        )
-    return model.at(sigma)
-
-
-def root_mean_square(model: Model) -> float:
-    """Of the model's data, per coordinate."""
-    return model.flow.sd if isinstance(model, HVP) else model.sd
 
 
 def score_of(path: str) -> ScoreField:
     """The score of the data that a checkpoint or run knows, wherever x lies."""
-    field = read_checkpoint(checkpoint_file(Path(path).expanduser()), torch.device("cpu")).model
-    if not isinstance(field, Score):
+    model = read_checkpoint(checkpoint_file(Path(path).expanduser()), torch.device("cpu")).model
+    try:
+        field = model.score_field()
+    except RequestError:
         raise RequestError(
             f"force.checkpoint {path} is no score of the data, as\n`hgfctl score-match --preset gmm-hsm` learns"
-        )
-    return lambda x, labels: field.to(x.device)(x, labels)
+        ) from None
 
+    def score(x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        model.to(x.device)
+        return field(x, labels)
 
-def weights(model: Model) -> dict[str, torch.Tensor]:
-    """All tensors of a checkpoint: of the network, and what its flow has measured."""
-    of_flow = model.flow.tensors() if isinstance(model, HVP) else {}
-    return {**model.network.state_dict(), **{OF_FLOW + name: tensor for name, tensor in of_flow.items()}}
+    return score
 
 
 def flow_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Of a checkpoint's tensors those that its flow has measured, under the flow's own names."""
+    """Those tensors of a checkpoint that its flow has measured, under the flow's own names."""
     return {name.removeprefix(OF_FLOW): part for name, part in tensors.items() if name.startswith(OF_FLOW)}

@@ -21,6 +21,7 @@ from hgfctl.engine.models import MODELS, needs_flow
 from hgfctl.engine.models.networks import NETWORKS
 from hgfctl.engine.provided import AUGMENTATION, AUGMENTED_NUMBERS
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.options import with_defaults as with_default_options
 from hgfctl.errors import RequestError
 from hgfctl.presets import COMPONENTS, Component, Config
 from hgfctl.registry import Registry
@@ -50,9 +51,8 @@ def with_defaults(config: Config) -> Config:
     save_every = config.train.save_every or max(config.train.images // 10, config.train.batch)
     sample_every = config.train.sample_every or save_every
     train = config.train.model_copy(update={"save_every": save_every, "sample_every": sample_every})
-    if config.loss.name == "consistency" and config.sample.sampler == "auto":
-        config = config.model_copy(update={"sample": config.sample.model_copy(update={"sampler": "consistency"})})
-    return config.model_copy(update={"train": train})
+    sample = config.sample.changed(sampler=with_default_options(config.sample.sampler))
+    return config.model_copy(update={"train": train, "sample": sample})
 
 
 def _check_fit(config: Config) -> None:
@@ -66,8 +66,8 @@ def _check_fit(config: Config) -> None:
             f"loss '{config.loss.name}' does not train model '{config.model.name}'; "
             f"{', '.join(losses_for(config.model.name))} would"
         )
-    if config.loss.name == "consistency" and config.flow and not is_linear(config.flow.name):
-        raise RequestError(f"loss 'consistency' needs a linear flow, and '{config.flow.name}' is none")
+    if config.flow and MODELS[config.model.name].linear_only and not is_linear(config.flow.name):
+        raise RequestError(f"model '{config.model.name}' needs a linear flow, and '{config.flow.name}' is none")
     if config.augment:
         if not LOSSES.wants(config.loss.name, AUGMENTATION):
             raise RequestError(f"loss '{config.loss.name}' takes no augmentation; leave augment out")
@@ -91,9 +91,12 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     Raises:
         RequestError: the network is another one; the message says what differs.
     """
-    if config.model.name != "hvp" or origin.model.name != "hvp" or config.flow is None or origin.flow is None:
+    here_model, there_model = MODELS[config.model.name], MODELS[origin.model.name]
+    exchanged = here_model.exchanges_networks and there_model.exchanges_networks
+    if not exchanged or config.flow is None or origin.flow is None:
         raise RequestError(f"`init` is for flows, and {path} is of model '{origin.model.name}'")
-    if origin.loss.name == config.loss.name == "consistency" and config.loss.options.get("velocity") != "sample":
+    jumping = not here_model.is_followed() and not there_model.is_followed()
+    if jumping and config.loss.options.get("velocity") != "sample":
         raise RequestError(f"`init` {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:

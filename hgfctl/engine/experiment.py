@@ -17,7 +17,8 @@ from hgfctl.engine.losses import LOSSES, TIMES
 from hgfctl.engine.losses.loss import Loss
 from hgfctl.engine.models import needs_flow
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.parts import Model, build_flow, build_model, data_of, fresh_network, with_option
+from hgfctl.engine.models.model import Model
+from hgfctl.engine.parts import build_flow, build_model, data_of, fresh_network, with_option
 from hgfctl.engine.provided import AUGMENTATION, CRITIC, DATA_SCALE, DENSITY, TEACHER, TIMES_LAW
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config

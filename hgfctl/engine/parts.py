@@ -11,15 +11,11 @@ from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.models import MODELS
-from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.models.networks import NETWORKS
-from hgfctl.engine.models.noised_score import NoisedScore
-from hgfctl.engine.models.score import Score
 from hgfctl.engine.provided import AUGMENTED_NUMBERS, CLASS_COUNT, FLOW, FORCE_CONTEXT, ITEM_SHAPE, NETWORK
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
-
-Model = HVP | Score | NoisedScore
 
 
 def data_of(config: Config) -> DataSet:

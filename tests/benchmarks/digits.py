@@ -19,7 +19,8 @@ import torch
 
 from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.metrics.digits_judge import DigitsJudge
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.storage.runs import checkpoint_file
 
@@ -40,9 +41,8 @@ def main() -> None:
     for run in arguments.runs:
         model = read_checkpoint(checkpoint_file(run), torch.device("cpu"))
         for nfe in arguments.nfe:
-            sampler = sampler_of(
-                model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler, arguments.grid
-            )
+            request = SamplingRequest.of(model.config.sample, nfe, arguments.sampler, arguments.grid)
+            sampler = sampler_for(model.model, model.shape, model.classes, request)
             method = f"{sampler.method}, {sampler.grid}"
             print(f"{run.name:28} {sampler.nfe:3} {method:24} {judged(judge, sampler, arguments.seeds, arguments.num)}")
 

@@ -19,7 +19,8 @@ from hgfctl.engine.data.digits import digits
 from hgfctl.engine.evaluation.image_sets import as_bytes
 from hgfctl.engine.features import FEATURES
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.statistics.frechet import frechet_distance
 from hgfctl.engine.statistics.moments import statistics
 from hgfctl.storage.runs import Run
@@ -53,7 +54,7 @@ def main() -> None:
 def generated(path: Path, count: int, nfe: int, seed: int) -> Tensor:
     """Images of a checkpoint, uint8."""
     model = read_checkpoint(path, CPU)
-    sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe)
+    sampler = sampler_for(model.model, model.shape, model.classes, SamplingRequest.of(model.config.sample, nfe))
     return as_bytes(torch.cat([part.x for part in sampler.batches(torch.arange(seed, seed + count), 250)]))
 
 

@@ -17,7 +17,8 @@ from digits import judged
 
 from hgfctl.engine.checkpoint import guided_by, read_checkpoint
 from hgfctl.engine.metrics.digits_judge import DigitsJudge
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.storage.runs import checkpoint_file
 
 
@@ -51,7 +52,9 @@ def main() -> None:
     for nfe in arguments.nfe:
         for name, guidance in [("none", None), *guided]:
             how = (nfe, arguments.sampler, arguments.grid, guidance)
-            sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, *how)
+            sampler = sampler_for(
+                model.model, model.shape, model.classes, SamplingRequest.of(model.config.sample, *how)
+            )
             ends = "{:g},{:g}".format(*guidance.interval) if guidance and guidance.interval else ""
             cells = f"{sampler.nfe:3} {name[-20:]:20} {ends:9} {guidance.weight if guidance else 1:4g}"
             method = f"{sampler.method}, {sampler.grid}"

@@ -18,7 +18,8 @@ from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.data.mixture import GaussianMixture
 from hgfctl.engine.parts import data_of
 from hgfctl.engine.randomness import generator
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.storage.runs import checkpoint_file
 
 
@@ -41,7 +42,12 @@ def main() -> None:
     real = [mixture.sample(arguments.num, generator(seed, "benchmark", "again")) for seed in arguments.seeds]
     print(f"{'real':12} {_row([_compare(mixture, x, truth) for x in real])}")
     for nfe in arguments.nfe:
-        sampler = sampler_of(model.model, model.shape, model.classes, model.config.sample, nfe, arguments.sampler)
+        sampler = sampler_for(
+            model.model,
+            model.shape,
+            model.classes,
+            SamplingRequest.of(model.config.sample, nfe, arguments.sampler),
+        )
         drawn = []
         for seed in arguments.seeds:
             seeds = torch.arange(seed, seed + arguments.num)

@@ -214,12 +214,13 @@ def test_a_users_force_by_name() -> None:
 
 def test_losses_and_models_fit_as_they_say() -> None:
     assert losses_for("hvp") == ["hvp", "consistency"]
+    assert losses_for("consistency") == ["consistency"]
     assert losses_for("noise-predictor") == ["hvp"]
     assert losses_for("noised-score") == ["denoising-hsm", "denoising-dsm"]
     assert losses_for("score") == [
         *("hsm", "hsm-galerkin", "dsm", "dsm-antithetic", "ssm", "ssm-vr", "ism", "esm"),
     ]
-    assert [name for name in MODELS if needs_flow(name)] == ["hvp", "noise-predictor"]
+    assert [name for name in MODELS if needs_flow(name)] == ["hvp", "consistency", "noise-predictor"]
 
 
 def test_names_are_listed_without_torch() -> None:

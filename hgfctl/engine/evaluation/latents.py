@@ -29,11 +29,11 @@ class Latents(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Of a batch.
+    """A batch in latents.
 
     Attributes:
         latents: see `Latents`.
-        evaluations: that each took, (B,).
+        evaluations: evaluations of V that each took, (B,).
         error: root mean square over coordinates of decode(encode(x)) - x, (B,); None where it was not asked for.
     """
 
@@ -102,14 +102,14 @@ def interpolated_items(
     method: Method,
     wanted: int | None = None,
 ) -> Tensor:
-    """What lies between pairs of seeds, or of data: (count, pairs, *shape), float32.
+    """The ways between pairs of seeds, or of data: (count, pairs, *shape), float32.
 
     Args:
         model: an HVP.
-        data: whose items are encoded; None for latents by seeds.
+        data: the set whose items are encoded; None for latents by seeds.
         pairs: numbers of items, or seeds.
-        count: of points on each way, ends and all.
-        method: of encoding and decoding.
+        count: points on each way, both ends included.
+        method: the solver that encodes and decodes.
         wanted: class of all; that of the first of a pair when None.
 
     Raises:
@@ -163,7 +163,7 @@ def write_latents(latents: Latents, path: Path) -> None:
 
 
 def read_latents(path: str, model: Checkpoint) -> Latents:
-    """What `write_latents` wrote, or the like.
+    """Reads a file that `write_latents` wrote, or one like it.
 
     Raises:
         RequestError: no such file, or not latents that the model can decode.
@@ -177,13 +177,13 @@ def read_latents(path: str, model: Checkpoint) -> Latents:
     x, labels = arrays.get("latents"), arrays.get("labels")
     if x is None or not np.issubdtype(x.dtype, np.floating) or len(x) == 0 or x.shape[1:] != model.shape:
         found = "none" if x is None else f"{x.dtype} of shape {x.shape}"
-        raise RequestError(f"{file}: needs `latents`, floats of shape (N, {str(model.shape)[1:]}, and holds {found}")
+        raise RequestError(f"{file}: needs 'latents', floats of shape (N, {str(model.shape)[1:]}, and holds {found}")
     if not np.isfinite(x).all():
         raise RequestError(f"{file}: its latents hold NaN or infinity")
     if not model.classes:
         return Latents(torch.from_numpy(x.astype(np.float64)), None)
     if labels is None or labels.shape != (len(x),) or not np.issubdtype(labels.dtype, np.integer):
-        raise RequestError(f"{file}: the model wants classes, and `labels` are not {len(x)} whole numbers")
+        raise RequestError(f"{file}: the model wants classes, and 'labels' are not {len(x)} whole numbers")
     if labels.min() < 0 or labels.max() >= model.classes:
-        raise RequestError(f"{file}: `labels` must be classes 0 to {model.classes - 1}")
+        raise RequestError(f"{file}: 'labels' must be classes 0 to {model.classes - 1}")
     return Latents(torch.from_numpy(x.astype(np.float64)), torch.from_numpy(labels.astype(np.int64)))

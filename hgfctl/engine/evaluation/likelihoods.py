@@ -30,15 +30,15 @@ EXACT_UP_TO = 64
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be measured, and how well.
+    """A measurement: by which trace, at which cost, to which tolerance.
 
     Args:
         trace: exact, hutchinson, or auto: exact for vectors of up to EXACT_UP_TO dimensions.
-        probes: of Hutchinson's estimate, for each item.
+        probes: probes of Hutchinson's estimate for each item.
         nfe: budget of passes through the network an item, each vector-Jacobian product being one; None: adaptive.
-        sampler, grid: of the budgeted solver.
-        rtol, atol: of the adaptive one.
-        law: of dequantisation.
+        sampler, grid: names of the budgeted solver and its grid.
+        rtol, atol: tolerances of the adaptive one.
+        law: law of dequantisation.
         seed: item i draws its probes and its dequantisation from seed + i.
     """
 
@@ -53,12 +53,12 @@ class Request:
     seed: int = 0
 
     def exact(self, shape: tuple[int, ...]) -> bool:
-        """Whether the trace is, for items of this shape."""
+        """True where the trace is exact, for items of this shape."""
         low = len(shape) == 1 and shape[0] <= EXACT_UP_TO
         return self.trace == "exact" or (self.trace == "auto" and low)
 
     def passes(self, shape: tuple[int, ...]) -> int:
-        """Through the network, forwards and backwards, for V with its divergence."""
+        """Passes through the network, forwards and backwards, that V with its divergence takes."""
         return 1 + (math.prod(shape) if self.exact(shape) else self.probes)
 
     def method(self, hvp: HVP, shape: tuple[int, ...]) -> Method:
@@ -72,15 +72,15 @@ class Request:
         try:
             return chosen(hvp.flow, evaluations, self.sampler, self.grid, self.rtol, self.atol)
         except RequestError as error:
-            raise RequestError(f"--nfe {self.nfe} ({passes} passes an evaluation): {error}") from None
+            raise RequestError(f"`nfe={self.nfe}` ({passes} passes an evaluation): {error}") from None
 
 
 class Likelihoods(NamedTuple):
-    """Of items (B,) each; float64 on the CPU.
+    """Figures of items, (B,) each; float64 on the CPU.
 
     Attributes:
         log_likelihood: in nats: the density at the item, or at its dequantised image.
-        standard_error: of it, over Hutchinson's probes; 0 if exact, NaN of a single probe.
+        standard_error: that of the estimate over Hutchinson's probes; 0 if exact, NaN of a single probe.
         bits_per_dim: a bound from above on -log2 P(image) / d; None for vectors.
         truth: the exact log-density of the data's own law, where it is known.
         evaluations: of V with its divergence, int64.
@@ -139,13 +139,13 @@ def _check_fit(model: Checkpoint, data: DataSet, name: str) -> None:
 
 
 def likelihoods(model: Checkpoint, data: DataSet, batch: Batch, request: Request, first: int = 0) -> Likelihoods:
-    """Of one batch.
+    """The likelihoods of one batch.
 
     Args:
         model: an HVP.
-        data: that the items are from: says whether they are quantised, and what their law is.
+        data: the set that the items are from; it says whether they are quantised, and what their law is.
         batch: the items.
-        request: how.
+        request: the measurement.
         first: number of the first item.
 
     Raises:

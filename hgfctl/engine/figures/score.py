@@ -58,7 +58,6 @@ def picture_of(model: "Checkpoint", noise: float | None, t: float) -> ScorePictu
     Raises:
         RequestError: the model has no such score, or its data do not lie in the plane.
     """
-    from hgfctl.engine.checkpoint import root_mean_square
     from hgfctl.engine.parts import data_of, fresh_network
 
     if model.shape != (2,):
@@ -67,7 +66,7 @@ def picture_of(model: "Checkpoint", noise: float | None, t: float) -> ScorePictu
     field = model.score(noise)
     data = data_of(model.config)
     data = data if noise is None else data.noised(noise)
-    sd = math.hypot(root_mean_square(model.model), noise or 0.0)
+    sd = math.hypot(model.model.root_mean_square, noise or 0.0)
     critic = fresh_network(model.config, model.shape, model.classes).to(place)
     return ScorePicture(
         points=data.batch(0, 20_000, 0).x,

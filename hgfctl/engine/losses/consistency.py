@@ -26,7 +26,7 @@ from hgfctl.engine.losses.states import States, draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.directional import bare, derivative_along
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.noise_predictor import NoisePredictor
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.phase_space import over
 from hgfctl.engine.provided import AUGMENTATION, TEACHER, TIMES_LAW
 
@@ -75,9 +75,9 @@ class Consistency(nn.Module, Loss):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     @classmethod
-    def fits(cls, model: type[nn.Module]) -> bool:
+    def fits(cls, model: type[Model]) -> bool:
         """Says yes to HVPs whose network sees what theirs sees; one that predicts noise sees another noise level."""
-        return super().fits(model) and not issubclass(model, NoisePredictor)
+        return super().fits(model) and model.exchanges_networks
 
     def forward(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """x0 (B, *D), labels (B,) or None -> loss of each item (B,). rng is a generator on the CPU."""

@@ -9,6 +9,7 @@ from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.losses.states import StateLoss, States
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.provided import AUGMENTATION, TIMES_LAW
 
 
@@ -26,6 +27,11 @@ class HVPRegression(StateLoss):
     trains: ClassVar = (HVP,)
     times: Annotated[Times, TIMES_LAW]
     augment: Annotated[Augmentation | None, AUGMENTATION] = None
+
+    @classmethod
+    def fits(cls, model: type[Model]) -> bool:
+        """Says yes to HVPs that solvers follow; a consistency model's V is another one."""
+        return super().fits(model) and model.is_followed()
 
     def of_states(self, hvp: HVP, states: States, labels: Tensor | None) -> Tensor:
         """|V_phi(x, t) - v|^2 / c_out^2 of each state, (B,)."""

@@ -3,8 +3,8 @@
 A network is a module N(x, noise, labels): x (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None ->
 (B, *D); one of images may also be told (B, k) how they were augmented. `hvp` turns a network into a Hamiltonian
 velocity predictor, `score` into an estimate of grad log pi, `noised-score` into one of the score of noised data;
-nothing else needs to know which network it is. `noise-predictor` makes an HVP of networks with the older conventions
-of `clocks`.
+nothing else needs to know which network it is. `consistency` is an HVP that jumps to the data, and `noise-predictor`
+makes an HVP of networks with the older conventions of `clocks`. Each model says how it is sampled (`model.Model`).
 """
 
 from hgfctl.engine.provided import FLOW, NETWORK
@@ -14,11 +14,13 @@ MODELS = Registry(
     "model",
     {
         "hvp": "hgfctl.engine.models.hvp:HVP",
+        "consistency": "hgfctl.engine.models.consistency:ConsistencyModel",
         "noise-predictor": "hgfctl.engine.models.noise_predictor:NoisePredictor",
         "score": "hgfctl.engine.models.score:Score",
         "noised-score": "hgfctl.engine.models.noised_score:NoisedScore",
     },
     provides=[NETWORK, FLOW],
+    base="hgfctl.engine.models.model:Model",
 )
 
 
@@ -39,4 +41,4 @@ CLOCKS = Registry(
         "iddpm": "hgfctl.engine.models.clocks:CosineSteps",
     },
 )
-"""What a noise predictor is told of the noise level."""
+"""Ways of telling a noise predictor the noise level."""

@@ -1,4 +1,4 @@
-"""What networks that predict noise are told of the noise level, and how their input is scaled.
+"""Clocks: the noise level as networks that predict noise take it, and how their input is scaled.
 
 Three conventions of time from before EDM, in terms of sigma (Karras et al. 2022, arXiv 2206.00364, table 1).
 """
@@ -26,7 +26,7 @@ class Clock(ABC):
 
     @abstractmethod
     def time(self, sigma: Tensor) -> Tensor:
-        """What the network is told."""
+        """The number that the network takes."""
 
 
 @dataclass(frozen=True)

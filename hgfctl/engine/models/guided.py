@@ -78,15 +78,16 @@ class Guided(HVP):
         assert augmented is None  # images are augmented in training only
         weight = self.guidance.weight_at(self.flow.sigma(t))
         if bool((weight == 1).all()):
-            return self.strong(x, t, labels)
-        weak = self.strong(x, t) if self.guide is None else self.guide(x, t, labels)
+            alone: Tensor = self.strong(x, t, labels)
+            return alone
+        weak: Tensor = self.strong(x, t) if self.guide is None else self.guide(x, t, labels)
         if bool((weight == 0).all()):
             return weak
-        strong = self.strong(x, t, labels)
+        strong: Tensor = self.strong(x, t, labels)
         return strong + over(weight - 1, x).to(x.dtype) * (strong - weak)
 
     def evaluations(self, t: Tensor) -> int:
-        """Of networks, that a call at time t takes: the one that counts alone, or both."""
+        """Evaluations of networks that a call at time t takes: of the one that counts alone, or of both."""
         weight = self.guidance.weight_at(self.flow.sigma(t))
         return 1 if bool((weight == 1).all() | (weight == 0).all()) else 2
 

@@ -1,27 +1,33 @@
 """The Hamiltonian velocity predictor: a network, a flow, and the preconditioner between them."""
 
 import copy
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 
+from hgfctl.engine.flows import flow_name
+from hgfctl.engine.flows.conversions import noise_from_hvp
 from hgfctl.engine.flows.flow import Flow
+from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.flows.preconditioning import precondition
+from hgfctl.engine.models.model import Field, Model, require_noise_level
 from hgfctl.engine.phase_space import over
 from hgfctl.engine.provided import FLOW, NETWORK
+from hgfctl.errors import RequestError
 
 SIGMA_SEEN = (0.002, 80.0)
 """Where the noise level that a network sees ends; ln(sigma) itself diverges at the data and at the prior."""
 
 
 class Target(NamedTuple):
-    """What the network says and what it should say, (B, *D) each, both of unit variance."""
+    """The network's output and the output that it should have, (B, *D) each, both of unit variance."""
 
     predicted: Tensor
     wanted: Tensor
 
 
-class HVP(nn.Module):
+class HVP(Model):
     """V(x, t) = c_skip x + c_out N(c_in (x - centre), ln(sigma(t))/4, labels)  (theory: `flows.preconditioning`).
 
     Coefficients are computed in float64; the network runs in the type of its weights.
@@ -31,10 +37,26 @@ class HVP(nn.Module):
         flow: gives the preconditioner and the clock.
     """
 
+    described: ClassVar[str] = "an HVP"
+    samplers: ClassVar[tuple[str, ...]] = ("flow", "consistency")
+    exchanges_networks: ClassVar[bool] = True
+    flow: Flow
+
     def __init__(self, network: Annotated[nn.Module, NETWORK], flow: Annotated[Flow, FLOW]) -> None:
         super().__init__()
         self.network = network
         self.flow = flow
+
+    @property
+    def root_mean_square(self) -> float:
+        return self.flow.sd
+
+    def as_hvp(self) -> "HVP":
+        return self
+
+    def score_field(self, sigma: float | None = None) -> Field:
+        """The score of data with noise sigma; see `score_of_hvp`."""
+        return score_of_hvp(self, require_noise_level(sigma))
 
     def under(self, flow: Flow) -> Self:
         """The same network as the predictor of another linear flow of the same data, exactly.
@@ -83,7 +105,37 @@ class HVP(nn.Module):
         dtype = next(self.network.parameters()).dtype
         noise = self.flow.sigma(t).clamp(*SIGMA_SEEN).log() / 4
         condition = (labels,) if augmented is None else (labels, augmented)
-        return self.network(x.to(dtype), noise.to(dtype).expand(len(x)), *condition)
+        output: Tensor = self.network(x.to(dtype), noise.to(dtype).expand(len(x)), *condition)
+        return output
+
+
+def score_of_hvp(hvp: HVP, sigma: float) -> Field:
+    """The score of data with noise sigma, from a flow's predictor: F(y) = -Z / sigma at x_t = a y, where b = a sigma.
+
+    Args:
+        hvp: of a linear flow.
+        sigma: the noise level, which the clock of the flow must reach.
+
+    Raises:
+        RequestError: the flow is not linear, or its clock ends before sigma.
+    """
+    flow = hvp.flow
+    if not isinstance(flow, LinearFlow):
+        raise RequestError(
+            f"a flow of {flow_name(flow)} predicts no score; those of diffusion, flow-matching and oscillation do"
+        )
+    t = flow.time(torch.tensor(sigma, dtype=torch.float64))
+    reached = float(flow.sigma(t))
+    if not abs(reached - sigma) <= 1e-6 * sigma:
+        raise RequestError(f"this flow's noise ends at sigma {reached:g}, and {sigma:g} lies beyond")
+    a = flow.path(t).a
+
+    def field(y: Tensor, labels: Tensor | None) -> Tensor:
+        when = t.to(y.device, torch.float32 if y.device.type == "mps" else torch.float64)
+        x = a.to(y) * y
+        return -noise_from_hvp(flow, x, when, hvp(x, when, labels)) / sigma
+
+    return field
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -1,6 +1,6 @@
 """Networks of the time before EDM, which predict noise (Ho et al. 2020, arXiv 2006.11239), as HVPs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -24,8 +24,11 @@ class NoisePredictor(HVP):
     Args:
         network: eps(x, time, labels).
         flow: a linear one.
-        clock: its name and options; gives c_in and time.
+        clock: name and options of the clock, which gives c_in and time.
     """
+
+    linear_only: ClassVar[bool] = True
+    exchanges_networks: ClassVar[bool] = False
 
     def __init__(
         self, network: Annotated[nn.Module, NETWORK], flow: Annotated[Flow, FLOW], clock: dict[str, Any]
@@ -43,5 +46,5 @@ class NoisePredictor(HVP):
         size = (self.flow.sd**2 + sigma**2).sqrt()
         scaled, time = over(self.clock.c_in(sigma) * size, x).to(x.dtype) * x, self.clock.time(sigma)
         condition = (labels,) if augmented is None else (labels, augmented)
-        z = self.network(scaled.to(dtype), time.to(dtype).expand(len(x)), *condition).to(x.dtype)
+        z: Tensor = self.network(scaled.to(dtype), time.to(dtype).expand(len(x)), *condition).to(x.dtype)
         return (over(size, x).to(x.dtype) * z - over(sigma, x).to(x.dtype) * x) / self.flow.sd

@@ -1,22 +1,19 @@
 """Noise-conditional score models: F(y, sigma), an estimate of the score of x + sigma z at every noise level."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hgfctl.engine.flows import flow_name
-from hgfctl.engine.flows.conversions import noise_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
-from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models.hvp import HVP
-from hgfctl.engine.models.score import Field
+from hgfctl.engine.models.model import Field, Model, require_noise_level
 from hgfctl.engine.phase_space import over
 from hgfctl.engine.provided import NETWORK
 from hgfctl.errors import RequestError
 
 
-class NoisedScore(nn.Module):
+class NoisedScore(Model):
     """F(y, sigma) = -c^2 y + gain N(c y, ln(sigma)/4, labels),  c = 1 / sqrt(sd^2 + sigma^2).
 
     The first term is the score of a Gaussian of the data's root mean square. What the network adds is of order
@@ -29,8 +26,11 @@ class NoisedScore(nn.Module):
         network: N, see `hgfctl.engine.models`.
         sd: root mean square of the data per coordinate; measured before training when a preset leaves it out.
         sigma_min, sigma_max: the noise levels that it is trained on and sampled with.
-        gain: which.
+        gain: one of the two.
     """
+
+    described: ClassVar[str] = "a noise-conditional score"
+    samplers: ClassVar[tuple[str, ...]] = ("langevin", "flow")
 
     def __init__(
         self,
@@ -55,10 +55,27 @@ class NoisedScore(nn.Module):
         c = over((self.sd**2 + sigma**2).rsqrt(), y).to(y.dtype)
         noise = (sigma.clamp(self.sigma_min, self.sigma_max).log() / 4).to(dtype).expand(len(y))
         u = c * y
-        return -c * u + over(self.gain(sigma), y).to(y.dtype) * self.network(u.to(dtype), noise, labels).to(y.dtype)
+        output: Tensor = self.network(u.to(dtype), noise, labels)
+        return -c * u + over(self.gain(sigma), y).to(y.dtype) * output.to(y.dtype)
+
+    @property
+    def root_mean_square(self) -> float:
+        return self.sd
+
+    def as_hvp(self) -> HVP:
+        """The predictor of a diffusion; see `ScoreHVP`."""
+        return ScoreHVP(self)
+
+    def score_field(self, sigma: float | None = None) -> Field:
+        sigma = require_noise_level(sigma)
+        if not self.sigma_min * (1 - 1e-9) <= sigma <= self.sigma_max * (1 + 1e-9):
+            raise RequestError(
+                f"`noise={sigma:g}`: this model was trained between {self.sigma_min:g} and {self.sigma_max:g}"
+            )
+        return self.at(sigma)
 
     def gain(self, sigma: Tensor) -> Tensor:
-        """What the network's output is multiplied with; of the shape of sigma."""
+        """The factor of the network's output; of the shape of sigma."""
         c = (self.sd**2 + sigma**2).rsqrt()
         return self.sd * c / sigma if self.of_noise else c
 
@@ -81,33 +98,5 @@ class ScoreHVP(HVP):
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None) -> Tensor:
         assert augmented is None
         sigma = t.clamp_min(self.score.sigma_min)
-        return -over(t, x).to(x.dtype) * self.score(x, sigma, labels)
-
-
-def score_of_hvp(hvp: HVP, sigma: float) -> Field:
-    """The score of data with noise sigma, from a flow's predictor: F(y) = -Z / sigma at x_t = a y, where b = a sigma.
-
-    Args:
-        hvp: of a linear flow.
-        sigma: the noise level, which the clock of the flow must reach.
-
-    Raises:
-        RequestError: the flow is not linear, or its clock ends before sigma.
-    """
-    flow = hvp.flow
-    if not isinstance(flow, LinearFlow):
-        raise RequestError(
-            f"a flow of {flow_name(flow)} predicts no score; those of diffusion, flow-matching and oscillation do"
-        )
-    t = flow.time(torch.tensor(sigma, dtype=torch.float64))
-    reached = float(flow.sigma(t))
-    if not abs(reached - sigma) <= 1e-6 * sigma:
-        raise RequestError(f"this flow's noise ends at sigma {reached:g}, and {sigma:g} lies beyond")
-    a = flow.path(t).a
-
-    def field(y: Tensor, labels: Tensor | None) -> Tensor:
-        when = t.to(y.device, torch.float32 if y.device.type == "mps" else torch.float64)
-        x = a.to(y) * y
-        return -noise_from_hvp(flow, x, when, hvp(x, when, labels)) / sigma
-
-    return field
+        score: Tensor = self.score(x, sigma, labels)
+        return -over(t, x).to(x.dtype) * score

@@ -1,18 +1,17 @@
 """Score models: F(x), an estimate of grad log pi(x), from any network of the room."""
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from hgfctl.engine.models.model import Field as Field
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.provided import NETWORK
-
-Field = Callable[[Tensor, Tensor | None], Tensor]
-"""A score field F(x, labels): x (B, *D), labels (B,) or None -> (B, *D)."""
+from hgfctl.errors import RequestError
 
 
-class Score(nn.Module):
+class Score(Model):
     """A free vector field, or the gradient of an energy.
 
         free            F(x) = N(u) / sd,                                  u = x / sd
@@ -23,8 +22,11 @@ class Score(nn.Module):
     Args:
         network: N(x, noise, labels), see `hgfctl.engine.models`; noise is 0, there is none.
         sd: root mean square of the data per coordinate; measured before training when a preset leaves it out.
-        conservative: which.
+        conservative: True for the second.
     """
+
+    described: ClassVar[str] = "a score"
+    samplers: ClassVar[tuple[str, ...]] = ("hmc",)
 
     def __init__(self, network: Annotated[nn.Module, NETWORK], sd: float = 0.5, conservative: bool = False) -> None:
         super().__init__()
@@ -42,8 +44,17 @@ class Score(nn.Module):
             (gradient,) = torch.autograd.grad(self.energy(here, labels).sum(), here, create_graph=differentiable)
         return -gradient
 
+    @property
+    def root_mean_square(self) -> float:
+        return self.sd
+
+    def score_field(self, sigma: float | None = None) -> Field:
+        if sigma is not None:
+            raise RequestError("`noise`: this is the score of the data themselves; leave it out")
+        return self
+
     def energy(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """E(x) up to a constant, in nats: (B, *D) -> (B,). Of conservative models only.
+        """E(x) up to a constant, in nats: (B, *D) -> (B,); conservative models only.
 
         Raises:
             ValueError: the field is free, and has no energy.
@@ -55,4 +66,5 @@ class Score(nn.Module):
     def _network(self, x: Tensor, labels: Tensor | None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         u = (x / self.sd).to(dtype)
-        return self.network(u, u.new_zeros(len(u)), labels).to(x.dtype)
+        output: Tensor = self.network(u, u.new_zeros(len(u)), labels)
+        return output.to(x.dtype)

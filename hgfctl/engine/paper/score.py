@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from hgfctl.engine.checkpoint import Checkpoint, root_mean_square
+from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.figures.score import picture_of, score_figure
 from hgfctl.engine.metrics.score_report import score_report
@@ -31,7 +31,7 @@ def score_exhibit(model: Checkpoint, seconds: float) -> Exhibit:
         model.score(),
         data,
         TIMES,
-        root_mean_square(model.model),
+        model.model.root_mean_square,
         lambda: fresh_network(model.config, model.shape, model.classes).to(place),
     )
     assert report.relative is not None

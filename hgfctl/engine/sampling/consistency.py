@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,30 +14,46 @@ from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.models.hvp import HVP, SIGMA_SEEN
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.options import checked
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.engine.solvers.grids import named
 from hgfctl.errors import RequestError
+from hgfctl.presets import AUTO
+
+GRID = "square-root"
+"""The grid that `auto` stands for."""
 
 
 @dataclass(frozen=True)
 class ConsistencySampler(Sampler):
     """x <- f(x, t), and x <- a(s) x + b(s) z, z ~ N(0, I), to the next time s; the last f is the sample.
 
-    f is the denoiser read from V, which a consistency model has made the end of the way (`losses.consistency`); a step
-    is DDIM's to t = 0.
+    f is the denoiser read from V, which training made the end of the way (`losses.consistency`); a step is DDIM's to
+    t = 0. It takes any HVP, but of one that was not trained for this a step is no way to the data.
 
     Args:
         shape, classes: see `Sampler`.
         hvp: the predictor, in evaluation mode; its weights' device is where the work is done.
-        budget: of network evaluations, one a step.
-        grid: of the times at which f is taken.
+        budget: network evaluations, one a step.
+        grid: name of the times at which f is taken.
     """
 
     hvp: HVP
     budget: int
-    grid: str = "square-root"
+    grid: str = GRID
+
+    @classmethod
+    def of_model(cls, model: Model, shape: tuple[int, ...], classes: int, request: SamplingRequest) -> Self:
+        assert isinstance(model, HVP)
+        request.refuse_guidance("consistency")
+        if request.puts_noise_in:
+            raise RequestError("churn and restart are for solvers of flows; consistency puts noise in by itself")
+        checked(request.sampler, {}, "consistency")
+        return cls(shape, classes, model, request.nfe, GRID if request.grid == AUTO else request.grid)
 
     def __post_init__(self) -> None:
         if not isinstance(self.hvp.flow, LinearFlow):

@@ -6,14 +6,19 @@ the variance comes out larger by the factor 1 / (1 - (h / 2s)^2), h the step.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from hgfctl.engine.integrators.symplectic import LEAPFROG
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.models.score import Score
 from hgfctl.engine.phase_space import State
 from hgfctl.engine.randomness import generator
+from hgfctl.engine.sampling.options import checked, declared
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.errors import RequestError
 
@@ -29,19 +34,27 @@ class HMCSampler(Sampler):
         shape, classes: see `Sampler`.
         score: the model, in evaluation mode; its weights' device is where the work is done.
         budget: of network evaluations; as many whole flights are flown as it allows.
-        step: of the leapfrog, in units of the score's sd.
+        step: length of a leapfrog step, in units of the score's sd.
         flight: length of a flight, in the same unit.
     """
 
+    options: ClassVar[tuple[str, ...]] = ("step", "flight")
+
     score: Score
     budget: int
-    step: float = 0.1
-    flight: float = 1.5
+    step: PositiveFloat = 0.1
+    flight: PositiveFloat = 1.5
+
+    @classmethod
+    def of_model(cls, model: Model, shape: tuple[int, ...], classes: int, request: SamplingRequest) -> Self:
+        assert isinstance(model, Score)
+        request.refuse_what_flows_take("hmc")
+        return cls(shape, classes, model, request.nfe, **checked(request.sampler, declared(cls), "hmc"))
 
     def __post_init__(self) -> None:
         if self.flights < 1:
             raise RequestError(
-                f"hmc takes {self.steps + 1} evaluations a flight, and --nfe {self.budget} is too few;"
+                f"hmc takes {self.steps + 1} evaluations a flight, and `nfe={self.budget}` is too few;"
                 " sample.step and sample.flight set its length"
             )
 
@@ -75,7 +88,8 @@ class HMCSampler(Sampler):
         normal = self.noise(seeds, "hmc", device)
 
         def force(x: Tensor, t: Tensor) -> Tensor:
-            return self.score(x, labels)
+            score: Tensor = self.score(x, labels)
+            return score
 
         x = self.score.sd * normal()
         yield x

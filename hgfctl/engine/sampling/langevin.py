@@ -3,11 +3,16 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor
 
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.models.noised_score import NoisedScore
+from hgfctl.engine.sampling.options import checked, declared
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.errors import RequestError
 
@@ -24,19 +29,27 @@ class LangevinSampler(Sampler):
         shape, classes: see `Sampler`.
         score: the model, in evaluation mode; its weights' device is where the work is done.
         budget: of network evaluations.
-        step: in units of the noise level; the curvature of -log p_sigma is at most 1/sigma^2, so 2 is the bound of
-            stability.
-        friction: in units of 1/sigma.
+        step: length of a step, in units of the noise level; the curvature of -log p_sigma is at most 1/sigma^2, so 2 is
+            the bound of stability.
+        friction: gamma, in units of 1/sigma.
     """
+
+    options: ClassVar[tuple[str, ...]] = ("step", "friction")
 
     score: NoisedScore
     budget: int
-    step: float = 0.5
-    friction: float = 1.0
+    step: PositiveFloat = 0.5
+    friction: PositiveFloat = 1.0
+
+    @classmethod
+    def of_model(cls, model: Model, shape: tuple[int, ...], classes: int, request: SamplingRequest) -> Self:
+        assert isinstance(model, NoisedScore)
+        request.refuse_what_flows_take("langevin")
+        return cls(shape, classes, model, request.nfe, **checked(request.sampler, declared(cls), "langevin"))
 
     def __post_init__(self) -> None:
         if self.budget < 3:
-            raise RequestError(f"langevin takes 3 evaluations or more, and --nfe {self.budget} is too few")
+            raise RequestError(f"langevin takes 3 evaluations or more, and `nfe={self.budget}` is too few")
         if not 0 < self.step < 2:
             raise RequestError(f"sample.step {self.step}: langevin is stable between 0 and 2 (units of sigma)")
 
@@ -66,7 +79,8 @@ class LangevinSampler(Sampler):
         normal = self.noise(seeds, "langevin", device)
 
         def force(x: Tensor, sigma: float) -> Tensor:
-            return self.score(x, torch.tensor(sigma, dtype=torch.float64).to(x), labels)
+            score: Tensor = self.score(x, torch.tensor(sigma, dtype=torch.float64).to(x), labels)
+            return score
 
         keep = math.exp(-self.step * self.friction)
         x, v = math.hypot(self.score.sd, self.score.sigma_max) * normal(), normal()

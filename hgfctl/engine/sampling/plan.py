@@ -10,13 +10,12 @@ from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.sampling.best import best
 from hgfctl.engine.sampling.call_cost import Price, extra, most_steps
 from hgfctl.engine.sampling.optimized_grids import OPTIMIZED, OptimizedGrid
-from hgfctl.engine.sampling.options import NONE, configured
+from hgfctl.engine.sampling.options import Churn, configured
 from hgfctl.engine.solvers import SOLVERS, grids
-from hgfctl.engine.solvers.adaptive import DormandPrince
 from hgfctl.engine.solvers.grids import Grid
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
-from hgfctl.presets import SampleSection
+from hgfctl.presets import AUTO, Component
 
 ADAPTIVE = "adaptive"
 """The grid of a solver that chooses its times itself."""
@@ -47,10 +46,9 @@ class Plan:
 def plan(
     flow: Flow,
     nfe: int,
-    sampler: str = "auto",
-    grid: str = "auto",
+    sampler: str | Component = AUTO,
+    grid: str = AUTO,
     shape: tuple[int, ...] | None = None,
-    options: SampleSection = NONE,
     searched: Sequence[OptimizedGrid] = (),
     price: Price | None = None,
 ) -> Plan:
@@ -59,49 +57,59 @@ def plan(
     Args:
         flow: that of V.
         nfe: the budget.
-        sampler, grid: names; `auto` goes by the number of calls that the budget buys.
+        sampler: a solver, with its options where it is a component; `auto` goes by the number of calls that the budget
+            buys, and takes of the options those that are for its choice.
+        grid: a name; `auto` is what measured best.
         shape: of an item, for `auto`; see `best`.
-        options: churn, restart, tolerance.
         searched: grids made for this model. `auto` takes one for this budget that did better than its own choice, if
             there is one; grid "optimized" takes the best.
         price: of a call of V, in evaluations; 1 when None.
 
     Raises:
-        RequestError: an unknown sampler or grid, one that the flow does not admit, or a budget below one step's cost.
+        RequestError: an unknown sampler, option or grid, one that the flow does not admit, or a budget below one step's
+            cost.
     """
-    plain = not options.churn and not options.restart and price is None
-    fitting = [one for one in searched if one.nfe == nfe and sampler in ("auto", one.sampler)]
-    fitting.sort(key=lambda one: one.error)
-    if grid == OPTIMIZED and not fitting:
-        kind = "" if sampler == "auto" else f"{sampler} and "
-        raise RequestError(
-            f"this model has no grid optimised for {kind}NFE {nfe}; "
-            f"hgfctl sample CKPT --optimize-grid --nfe {nfe} makes one"
-        )
-    if grid == OPTIMIZED and not plain:
-        raise RequestError("grid 'optimized' was made for the solver alone; leave churn, restart and guidance out")
-    if fitting and (grid == OPTIMIZED or (grid == "auto" and plain and fitting[0].is_better)):
-        chosen = fitting[0]
-        solver = configured(chosen.sampler, nfe, options)
+    asked = Component(name=sampler) if isinstance(sampler, str) else sampler
+    plain = not asked.options.get("churn") and not asked.options.get("restart") and price is None
+    found = _searched(nfe, asked, grid, searched, plain)
+    if found is not None:
+        solver = configured(asked, nfe, found.sampler)
         solver.check(flow)
-        return Plan(solver, OPTIMIZED, chosen.tensor())
+        return Plan(solver, OPTIMIZED, found.tensor())
     usual = best(flow, nfe if price is None else _calls(flow, nfe, price), shape)
-    if sampler == "auto":
-        sampler = "heun" if options.churn else usual.sampler
-    solver = configured(sampler, nfe, options)
+    by_auto = Churn.solver if asked.options.get("churn") else usual.sampler
+    solver = configured(asked, nfe, by_auto if asked.name == AUTO else None)
     solver.check(flow)
-    if isinstance(solver, DormandPrince):
+    if solver.adaptive:
         _check_adaptive(solver, grid, price)
-    name = usual.grid if grid == "auto" else grid
+    name = usual.grid if grid == AUTO else grid
     make = _falling(name)
     steps = most_steps(solver, make, flow, nfe, price)
     if steps < 1:
         least = next(budget for budget in count(nfe + 1) if most_steps(solver, make, flow, budget, price))
         guided = ", guided," if price else ""
-        raise RequestError(f"{solver.name}{guided} takes {least} evaluations or more, and --nfe {nfe} is too few")
+        raise RequestError(f"{solver.name}{guided} takes {least} evaluations or more, and `nfe={nfe}` is too few")
     times = make(flow, steps)
-    name = ADAPTIVE if isinstance(solver, DormandPrince) else name
-    return Plan(solver, name, times, extra(solver, flow, times, price))
+    return Plan(solver, ADAPTIVE if solver.adaptive else name, times, extra(solver, flow, times, price))
+
+
+def _searched(
+    nfe: int, asked: Component, grid: str, searched: Sequence[OptimizedGrid], plain: bool
+) -> OptimizedGrid | None:
+    """The searched grid that is to be taken, if one is; `plain`: nothing but the solver is asked for."""
+    fitting = [each for each in searched if each.nfe == nfe and asked.name in (AUTO, each.sampler)]
+    fitting.sort(key=lambda each: each.error)
+    if grid == OPTIMIZED and not fitting:
+        kind = "" if asked.name == AUTO else f"{asked.name} and "
+        raise RequestError(
+            f"this model has no grid optimised for {kind}NFE {nfe}; sampling with `optimize_grid` and `nfe={nfe}` "
+            "makes one"
+        )
+    if grid == OPTIMIZED and not plain:
+        raise RequestError("grid 'optimized' was made for the solver alone; leave churn, restart and guidance out")
+    if fitting and (grid == OPTIMIZED or (grid == AUTO and plain and fitting[0].is_better)):
+        return fitting[0]
+    return None
 
 
 def _falling(name: str) -> Grid:
@@ -123,7 +131,7 @@ def _calls(flow: Flow, nfe: int, price: Price) -> int:
 
 
 def _check_adaptive(solver: Solver, grid: str, price: Price | None) -> None:
-    if grid != "auto":
-        raise RequestError(f"{solver.name} chooses its times itself; leave --grid out")
+    if grid != AUTO:
+        raise RequestError(f"{solver.name} chooses its times itself; leave `grid` out")
     if price is not None:
         raise RequestError(f"{solver.name} does not know ahead how many calls are guided; take another sampler")

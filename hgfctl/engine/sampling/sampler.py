@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,12 +13,13 @@ from hgfctl.engine.data.dataset import Batch
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.models.guided import Guidance, Guided
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import Ranks
-from hgfctl.engine.sampling.plan import Plan
-from hgfctl.engine.solvers.stochastic import StochasticSolver
-from hgfctl.errors import HgfctlError
+from hgfctl.engine.sampling.plan import Plan, plan
+from hgfctl.engine.sampling.request import SamplingRequest
+from hgfctl.errors import HgfctlError, RequestError
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,30 @@ class Sampler(ABC):
         classes: number of classes; 0 for none.
     """
 
+    options: ClassVar[tuple[str, ...]] = ()
+    """Fields that a configuration may set, as in `sampler: {name: hmc, step: 0.05}`; see `sampling.options`."""
+
     shape: tuple[int, ...]
     classes: int
+
+    @classmethod
+    @abstractmethod
+    def of_model(cls, model: Model, shape: tuple[int, ...], classes: int, request: SamplingRequest) -> Self:
+        """The sampler that is asked for; `choose.sampler_for` sees to it that the model admits this kind.
+
+        Raises:
+            RequestError: the method takes something else than what is asked for, or more evaluations.
+        """
 
     @property
     @abstractmethod
     def method(self) -> str:
-        """What the method is called."""
+        """Name of the method."""
 
     @property
     @abstractmethod
     def grid(self) -> str | None:
-        """What its time grid is called, if it has one."""
+        """Name of its time grid, if it has one."""
 
     @property
     @abstractmethod
@@ -49,12 +63,12 @@ class Sampler(ABC):
 
     @property
     def guidance(self) -> Guidance | None:
-        """How its model is guided, if it is."""
+        """Guidance of its model, if there is any."""
         return None
 
     @property
     def flow(self) -> Flow | None:
-        """What carries the prior to the data, if a flow does."""
+        """The flow that takes the prior to the data, if one does."""
         return None
 
     @property
@@ -85,7 +99,7 @@ class Sampler(ABC):
 
     def batches(self, seeds: Tensor, batch: int, wanted: Sequence[int] = ()) -> Iterator[Batch]:
         """The samples, float32 on the CPU, `batch` at a time."""
-        for part in seeds.split(batch):
+        for part in torch.split(seeds, batch):
             *_, x = self.trajectory(part, wanted)
             yield Batch(x.float().cpu(), self.labels(part, wanted))
 
@@ -100,7 +114,7 @@ def shared_batches(sampler: Sampler, seeds: Tensor, batch: int, wanted: Sequence
         wanted: classes, see `Sampler.labels`.
         ranks: who shares the work.
     """
-    for round_ in seeds.split(batch * ranks.world):
+    for round_ in torch.split(seeds, batch * ranks.world):
         share = ranks.share(round_)
         (made,) = sampler.batches(share, len(share), wanted)
         x = ranks.gathered(made.x.to(ranks.device)).cpu()[: len(round_)]
@@ -126,10 +140,32 @@ class FlowSampler(Sampler):
         shape, classes: see `Sampler`.
         hvp: the predictor, in evaluation mode; its weights' device is where the work is done.
         plan: solver and grid.
+        guidance: that of the predictor, where it is a guided one.
     """
 
     hvp: HVP
     plan: Plan
+    guidance: Guidance | None = None
+
+    @classmethod
+    def of_model(cls, model: Model, shape: tuple[int, ...], classes: int, request: SamplingRequest) -> Self:
+        hvp, guidance = model.as_hvp(), request.guidance
+        guided = None if guidance is None else Guided(hvp, guidance)
+        chosen = plan(
+            hvp.flow,
+            request.nfe,
+            request.sampler,
+            request.grid,
+            shape,
+            searched=request.searched,
+            price=guided and guided.evaluations,
+        )
+        if guidance and guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
+            raise RequestError(
+                f"{guidance}: of {chosen.nfe} calls by {chosen.solver.name} on {chosen.grid} none lies there; "
+                "a wider `guidance_interval` or a larger `nfe`"
+            )
+        return cls(shape, classes, guided or hvp, chosen, guidance)
 
     @property
     def method(self) -> str:
@@ -142,10 +178,6 @@ class FlowSampler(Sampler):
     @property
     def nfe(self) -> int:
         return self.plan.nfe
-
-    @property
-    def guidance(self) -> Guidance | None:
-        return self.hvp.guidance if isinstance(self.hvp, Guided) else None
 
     @property
     def flow(self) -> Flow:
@@ -171,13 +203,14 @@ class FlowSampler(Sampler):
     @torch.no_grad()
     def velocity(self, x: Tensor, t: float | Tensor, labels: Tensor | None = None) -> Tensor:
         """V(x, t) of the trained HVP: x (B, *shape) and labels (B,) on its device, t () or (B,) on any."""
-        return self.hvp(x, as_times(t, x), labels)
+        velocity: Tensor = self.hvp(x, as_times(t, x), labels)
+        return velocity
 
     @torch.no_grad()
     def trajectory(self, seeds: Tensor, wanted: Sequence[int] = ()) -> Iterator[Tensor]:
         start, labels = self.on_device(seeds, wanted)
         times = as_times(self.plan.times, start)
         velocity, solver = partial(self.velocity, labels=labels), self.plan.solver
-        if isinstance(solver, StochasticSolver):
+        if solver.draws_noise:
             solver = solver.with_noise(self.noise(seeds, solver.name, start.device))
         yield from solver.trajectory(velocity, self.hvp.flow, start, times)

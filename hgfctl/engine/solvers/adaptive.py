@@ -1,10 +1,12 @@
 """An adaptive method, for references: it keeps a tolerance, not a number of steps (Dormand and Prince 1980)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
@@ -35,12 +37,18 @@ class DormandPrince(Solver):
         budget: evaluations that no item may exceed; None for no limit.
     """
 
-    tolerance: float = 1e-5
+    options: ClassVar[tuple[str, ...]] = ("tolerance",)
+    adaptive: ClassVar[bool] = True
+
+    tolerance: PositiveFloat = 1e-5
     budget: int | None = None
 
     @property
     def name(self) -> str:
         return "dopri5"
+
+    def within(self, nfe: int) -> "DormandPrince":
+        return replace(self, budget=nfe)
 
     def steps(self, nfe: int) -> int:
         """1: the method chooses its times between those of a grid, and needs none."""

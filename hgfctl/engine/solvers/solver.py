@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from torch import Tensor
@@ -16,6 +16,13 @@ class Solver(ABC):
 
     least: ClassVar[int] = 1
     """Steps below which the method cannot work."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Fields that a configuration may set, as in `sampler: {name: dopri5, tolerance: 1e-6}`; their annotations are the
+    schema, their values the defaults."""
+    adaptive: ClassVar[bool] = False
+    """True where the method chooses its times itself, between those of a grid."""
+    draws_noise: ClassVar[bool] = False
+    """True where the method puts noise in, and has to be given a source of it; see `with_noise`."""
 
     @property
     @abstractmethod
@@ -24,6 +31,14 @@ class Solver(ABC):
 
     def check(self, flow: Flow) -> None:
         """Raises RequestError when the flow is not one that the solver can use."""
+
+    def within(self, nfe: int) -> "Solver":
+        """The same for a budget, where the method has to know it."""
+        return self
+
+    def with_noise(self, normal: Callable[[], Tensor]) -> "Solver":
+        """The same with a source of standard normal draws (B, *D), where the method uses one."""
+        return self
 
     @abstractmethod
     def steps(self, nfe: int) -> int:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -27,6 +27,8 @@ class StochasticSolver(Solver):
     Args:
         normal: the source; None until the items are known.
     """
+
+    draws_noise: ClassVar[bool] = True
 
     normal: Draw | None = None
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from hgfctl import __version__
-from hgfctl.engine.checkpoint import flow_tensors, weights
+from hgfctl.engine.checkpoint import flow_tensors
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.score import Score
-from hgfctl.engine.sampling.choose import sampler_of
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.training.board import Board
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import Diverged, Trainer
@@ -206,7 +207,7 @@ class Session:
             },
         )
         path = self.run.checkpoint(trainer.step)
-        tensor_files.save(path, weights(trainer.ema), self.description())
+        tensor_files.save(path, trainer.ema.tensors(), self.description())
         self.run.drop_old_states(self.config.train.keep)
         return Saved(path)
 
@@ -232,7 +233,7 @@ class Session:
     def draw(self) -> Drawn:
         """Draws samples of the EMA weights, always from the same seeds."""
         data = self.trainer.experiment.data
-        sampler = sampler_of(self.trainer.ema, data.shape, data.classes, self.config.sample)
+        sampler = sampler_for(self.trainer.ema, data.shape, data.classes, SamplingRequest.of(self.config.sample))
         count = SAMPLE_GRID if len(data.shape) == 3 else 1024
         (batch,) = sampler.batches(torch.arange(count), count)
         path = self.run.samples / f"step-{self.trainer.step:08d}.png"

@@ -26,7 +26,7 @@ def stand_in(config: Config) -> DataSet | None:
 
 def stand_in_teacher(config: Config, data: DataSet, device: torch.device) -> Checkpoint:
     """What a checkpoint would hold before any training; for dry runs."""
-    plain = config.model_copy(update={"loss": Component(name="hvp"), "init": None})
+    plain = config.model_copy(update={"model": Component(name="hvp"), "loss": Component(name="hvp"), "init": None})
     parts = experiment(plain, device, data)
     model = parts.model.eval().requires_grad_(False)
     return Checkpoint(Path("a teacher"), parts.config, model, data.shape, data.classes, step=0, images=0)
