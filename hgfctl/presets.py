@@ -7,6 +7,7 @@ checked when the engine assembles it.
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
 
@@ -236,12 +237,12 @@ def names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yaml") if not path.stem.startswith("_"))
 
 
-def load(preset: str, settings: Iterable[str] = ()) -> Config:
+def load(preset: str, settings: Mapping[str, Any] | Iterable[str] = ()) -> Config:
     """The configuration of a preset.
 
     Args:
         preset: a shipped name, or the path of a YAML file (it ends in .yaml or .yml).
-        settings: overrides "key.key=value", value in YAML.
+        settings: see `overrides`.
 
     Raises:
         RequestError: unknown preset, key or value; YAML syntax (with line and column).
@@ -305,12 +306,17 @@ def description(name: str) -> str:
     return str(_tree(_find(name), ()).get("description", ""))
 
 
-def overrides(settings: Iterable[str]) -> dict[str, Any]:
-    """`["train.lr=1e-3", ...]` as nested mappings.
+def overrides(settings: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
+    """Overrides as nested mappings.
+
+    Args:
+        settings: `["train.lr=1e-3", ...]`, values in YAML; or `{"train.lr": 1e-3}` or `{"train": {"lr": 1e-3}}`.
 
     Raises:
         RequestError: not of the form key.key=value.
     """
+    if isinstance(settings, Mapping):
+        return _nested(settings)
     tree: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -318,6 +324,21 @@ def overrides(settings: Iterable[str]) -> dict[str, Any]:
         if not equals or not all(parts):
             raise RequestError(f"`set={setting}`: write it as key=value, such as train.lr=1e-3")
         leaf: Any = parse(value, f"`set={setting}`")
+        for part in reversed(parts):
+            leaf = {part: leaf}
+        tree = merged(tree, leaf)
+    return tree
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"train.lr": 1} -> {"train": {"lr": 1}}, with paths as text."""
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        parts = str(key).split(".")
+        if not all(parts):
+            raise RequestError(f"`{key}`: a key is written as in train.lr")
+        leaf: Any = _nested(value) if isinstance(value, Mapping) else value
+        leaf = fspath(leaf) if isinstance(leaf, PathLike) else leaf
         for part in reversed(parts):
             leaf = {part: leaf}
         tree = merged(tree, leaf)

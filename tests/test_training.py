@@ -14,8 +14,9 @@ from torch import Tensor
 
 from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.experiment import experiment
+from hgfctl.engine.training.events import Saved, Stepped
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
-from hgfctl.engine.training.session import Saved, Session, Stepped
+from hgfctl.engine.training.session import Session
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.presets import Config, TrainSection, load
@@ -132,12 +133,12 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path) -> None:
     part = session(run)
     for event in part.events(stop=lambda: part.trainer.step == 5):
         del event
-    assert run.checkpoint(5).exists()
+    assert run.checkpoint_at(5).exists()
     again = session(run)
     assert again.resume(on_damage=pytest.fail)
     assert again.trainer.step == 5
     list(again.events(stop=lambda: False))
-    assert same(weights(run.checkpoint(10)), weights(whole.checkpoint(10)))
+    assert same(weights(run.checkpoint_at(10)), weights(whole.checkpoint_at(10)))
     assert same(weights(run.state(10)), weights(whole.state(10)))
     assert [(row["step"], row["loss"], row["lr"]) for row in run.read_log()] == [
         (row["step"], row["loss"], row["lr"]) for row in whole.read_log()

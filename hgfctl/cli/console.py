@@ -94,22 +94,16 @@ def check_picture(path: Path) -> None:
 
 
 def device(name: str) -> "torch.device":
-    """`auto` is CUDA, else Apple's MPS, else the CPU.
+    """The device of this name, see `ranks.device_named`; TF32 is switched off in this process.
 
     Raises:
         RequestError: unknown, or not there.
     """
-    import torch
+    from hgfctl.engine import precision
+    from hgfctl.engine.ranks import device_named
 
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
-    kind, _, index = name.partition(":")
-    if kind not in present or (index and not index.isdigit()):
-        raise RequestError(f"unknown device '{name}'; known: auto, {', '.join(present)}, cuda:0, cuda:1, ...")
-    if not present[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
-        raise RequestError(f"device '{name}' is not available on this machine; --device cpu is")
-    return torch.device(name)
+    precision.use("fp32")
+    return device_named(name)
 
 
 def progress(*columns: str) -> "Progress":

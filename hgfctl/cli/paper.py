@@ -210,7 +210,9 @@ class Workshop:
 
     def _run(self, name: str, preset: str) -> "Run":
         """A finished run of a preset: found, or trained now."""
-        from hgfctl.engine.experiment import experiment
+        from hgfctl.engine.ranks import alone
+        from hgfctl.engine.training.opening import open_session
+        from hgfctl.engine.training.request import Request
 
         wanted = self._wanted(preset)
         workshop = self.out / "runs"
@@ -227,7 +229,9 @@ class Workshop:
         )
         begun = next(same, None)
         console.note(f"{name}: training {preset}, {wanted.train.images:,} items" + (", goes on" if begun else ""))
-        session = training.trained_session(experiment(wanted, self.device), begun, workshop, resume=begun is not None)
+        asked = Request(wanted, run=begun, resumed=begun is not None)
+        session = open_session(asked, alone(self.device), runs=workshop, on_event=training.report)
+        training.follow(session)
         self._showing(preset, "trained for this page", wanted)
         return session.run
 
@@ -262,7 +266,7 @@ def _runs(place: Path, preset: str) -> "Iterator[tuple[Run, Config]]":
 
 
 def _finished(run: "Run", config: "Config") -> bool:
-    return run.checkpoint(config.train.steps).is_file() and run.log.is_file()
+    return run.checkpoint_at(config.train.steps).is_file() and run.log.is_file()
 
 
 def _alike(wanted: "Config", config: "Config") -> bool:

@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +87,11 @@ def score_match(
     from hgfctl.engine.experiment import experiment
     from hgfctl.engine.models import needs_flow
     from hgfctl.engine.ranks import alone
+    from hgfctl.engine.training.opening import begun
 
-    run = training.run_to_resume(resume, preset, runs, alone(place))
-    config = training.resolved(run, preset, data, settings or [], skip_bad=False)
+    ranks = alone(place)
+    asked = training.requested(preset, settings, ranks, runs, resume, data=data)
+    config = asked.config
     if needs_flow(config.model.name):
         raise RequestError(f"preset {config.preset} is of an hvp; train it with `hgfctl train`")
     if compare is not None:
@@ -98,34 +99,35 @@ def score_match(
             raise RequestError("--compare trains anew, in memory; leave out --resume")
         _compare(config, compare.split(","), seeds, seconds, place, how, json)
         return
-    parts = experiment(config, place)
+    parts = experiment(config, place, init=asked.init)
     how.check(parts.model)
     density = known_density(parts.data)
     if density is not None:
         _warn_of_long_flights(parts, lambda x, labels: density.score(x.double()), "the data's")
-    session = training.trained_session(parts, run, runs, resume is not None)
+    session = begun(parts, asked, ranks, runs=runs, on_event=training.report)
+    training.follow(session)
     trainer = session.trainer
     for key, value in trainer.facts.items():
         console.note(f"{key} {value:.3g}, as measured while training")
     _warn_of_long_flights(parts, trainer.ema, "the learned")
     rows = how.rows(config.loss.name, trainer.ema, parts.data, parts.config, session.seconds, trainer.step)
-    print(_told(rows), end="", file=sys.stderr)
+    console.plain(_table(rows))
     console.result(session.run.folder, {**training.facts(session, place), **trainer.facts, "results": rows}, json)
 
 
 def _warn_of_long_flights(parts: "Experiment", field: "Field", whose: str) -> None:
     """Too long ones do not fail: they learn, quietly, something smoother than the score."""
-    from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
     from hgfctl.engine.metrics.stiffness import curvature
 
-    if not isinstance(parts.loss, HSMGalerkin | HSMMinMax):
+    flight = parts.loss.flight
+    if flight is None:
         return
     x, labels = parts.data.batch(0, 1000, 0)
     place = next(parts.model.parameters()).device
     limit = curvature(field, x.to(place), None if labels is None else labels.to(place)).quarter_period
-    if parts.loss.duration > limit:
+    if flight > limit:
         console.note(
-            f"flights of loss.duration={parts.loss.duration:g} are too long for {whose} score: beyond {limit:.2g}, "
+            f"flights of loss.duration={flight:g} are too long for {whose} score: beyond {limit:.2g}, "
             "(pi/2)/sqrt(its largest curvature), HSM finds something smoother"
         )
 
@@ -145,7 +147,7 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
 
 @dataclass(frozen=True)
 class Measure:
-    """What to measure of a score.
+    """The measurements of a score.
 
     Args:
         noise: levels, where the model knows more than one.
@@ -219,7 +221,7 @@ def _evaluate(
     rows = how.rows(config.loss.name, model.model, judged, model.config, 0.0, model.step)
     for row in rows:
         row["seconds"] = round(time.monotonic() - began, 3)
-    console.result(_told(rows).rstrip(), {"run": None, "checkpoint": str(file), "results": rows}, json)
+    console.result(_table(rows), {"run": None, "checkpoint": str(file), "results": rows}, json)
 
 
 def _compare(
@@ -259,7 +261,7 @@ def _compare(
             parts = trainer.experiment
             found = how.rows(candidate.loss.name, trainer.ema, parts.data, parts.config, spent, trainer.step)
             rows += [{**row, **trainer.facts, "seed": seed} for row in found]
-    console.result(_told(rows).rstrip(), {"run": None, "checkpoint": None, "results": rows}, json)
+    console.result(_table(rows), {"run": None, "checkpoint": None, "results": rows}, json)
 
 
 def _within(config: "Config", seconds: float, place: "torch.device") -> "Config":
@@ -278,7 +280,7 @@ def _within(config: "Config", seconds: float, place: "torch.device") -> "Config"
     return config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
 
 
-def _told(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]]) -> str:
     """Mean and standard deviation over the seeds, a line a method and noise level; with a note of what is not known."""
     if any(row["esm"] is None for row in rows):
         console.note("the score of these data is not known: HSD only")
@@ -288,12 +290,16 @@ def _told(rows: list[dict[str, Any]]) -> str:
     lines = [[*head, "seconds", "steps"]]
     for method, sigma in dict.fromkeys((row["method"], row["sigma"]) for row in rows):
         alike = [row for row in rows if (row["method"], row["sigma"]) == (method, sigma)]
-        columns = [[row[key] for row in alike] for key in ("esm_relative_error", "esm")]
-        columns += [[row["hsd"][i]["hsd"] for row in alike] for i in range(len(times))]
-        columns += [[row[key] for row in alike] for key in ("seconds", "steps")]
-        lines.append([method, *([f"{sigma:.3g}"] if noised else []), *map(_spread, columns)])
+        lines.append([method, *([f"{sigma:.3g}"] if noised else []), *map(_spread, _columns(alike, len(times)))])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "".join("  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _columns(rows: list[dict[str, Any]], times: int) -> list[list[float | None]]:
+    """The numbers of the table, those of one column after the other, a number a seed."""
+    columns = [[row[key] for row in rows] for key in ("esm_relative_error", "esm")]
+    columns += [[row["hsd"][i]["hsd"] for row in rows] for i in range(times)]
+    return columns + [[row[key] for row in rows] for key in ("seconds", "steps")]
 
 
 def _spread(values: list[float | None]) -> str:

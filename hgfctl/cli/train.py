@@ -47,38 +47,26 @@ def train(
 
     Ctrl-C saves first; `--resume auto` goes on from there, bit for bit.
     """
-    from hgfctl.engine.experiment import experiment
     from hgfctl.engine.models import needs_flow
     from hgfctl.engine.ranks import joined
+    from hgfctl.engine.training.opening import open_session
 
     if gpus and not launched() and not dry_run:
         instead = {"-": str(console.argument_path("-"))} if init == "-" else None
         distributed.launch(gpus, device, instead)
         return
     with joined(console.device(device)) as ranks:
-        run = training.run_to_resume(resume, preset, runs, ranks)
-        config = training.resolved(run, preset, data, settings or [], skip_bad, force)
-        if not needs_flow(config.model.name):
-            raise RequestError(f"preset {config.preset} is of a score; train it with `hgfctl score-match`")
-        config, start = training.starting_point(config, run, init, ranks.device)
+        asked = training.requested(
+            preset, settings, ranks, runs, resume, init=init, data=data, skip_bad=skip_bad, force=force
+        )
+        if not needs_flow(asked.config.model.name):
+            raise RequestError(f"preset {asked.config.preset} is of a score; train it with `hgfctl score-match`")
         if dry_run:
-            _dry_run(config, start, ranks.device, json, allow_code)
+            _dry_run(asked.config, asked.init, ranks.device, json, allow_code)
             return
-        parts = experiment(config, ranks.device, init=start, allow_code=allow_code)
-        _tell_prior(parts)
-        training.tell_skipped(parts.data)
-        session = training.trained_session(parts, run, runs, resume is not None, ranks)
+        session = open_session(asked, ranks, runs=runs, allow_code=allow_code, on_event=training.report)
+        training.follow(session)
         console.result(session.run.folder, training.facts(session, ranks.device), json)
-
-
-def _tell_prior(parts: "Experiment") -> None:
-    """How well a prior fits that had to be measured."""
-    from hgfctl.engine.flows.designed import Designed
-    from hgfctl.engine.models.hvp import HVP
-
-    flow = parts.model.flow if isinstance(parts.model, HVP) else None
-    if isinstance(flow, Designed) and flow.report:
-        console.note(flow.report.line)
 
 
 def _dry_run(config: "Config", start: "Checkpoint | None", place: "torch.device", json: bool, allow_code: bool) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from hgfctl.engine import precision
 from hgfctl.engine.flows import FLOWS, flow_name, is_linear
 from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.flows.forces.learned import ScoreField
@@ -16,6 +15,7 @@ from hgfctl.engine.models.guided import Guidance, seen_in
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.model import OF_FLOW, Field, Model
 from hgfctl.engine.parts import build_flow, build_model
+from hgfctl.engine.randomness import seeded
 from hgfctl.engine.sampling import optimized_grids
 from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
@@ -102,12 +102,12 @@ def read_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     tensors, description = tensor_files.load(path)
     if description.get("kind") not in MODELS:
         raise RequestError(f"{path} is not a checkpoint of a model, but of kind {description.get('kind')!r}")
-    precision.use("fp32")
     config = configuration(description["config"], str(path))
     of_flow = flow_tensors(tensors)
     shape = tuple(description["shape"])
     flow = build_flow(config, ForceContext(shape, load_score=score_of, restoring=True)) if config.flow else None
-    model = build_model(config, shape, description["classes"], flow.restored(of_flow) if flow else None)
+    with seeded(0, torch.device("cpu")):  # what is drawn here makes room for the checkpoint's weights
+        model = build_model(config, shape, description["classes"], flow.restored(of_flow) if flow else None)
     model.network.load_state_dict({name: part for name, part in tensors.items() if not name.startswith(OF_FLOW)})
     return Checkpoint(
         path=path,

@@ -20,6 +20,7 @@ from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.model import Model
 from hgfctl.engine.parts import build_flow, build_model, data_of, fresh_network, with_option
 from hgfctl.engine.provided import AUGMENTATION, CRITIC, DATA_SCALE, DENSITY, TEACHER, TIMES_LAW
+from hgfctl.engine.randomness import seeded
 from hgfctl.errors import RequestError
 from hgfctl.presets import Component, Config
 
@@ -37,6 +38,7 @@ class Experiment:
         model: freshly initialised from the seed.
         loss: what is minimised; where it is a module, with weights of its own.
         init: the checkpoint that the model starts from, if it does.
+        flow: of the model, where it has one.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Experiment:
     model: Model
     loss: Loss
     init: Checkpoint | None = None
+    flow: Flow | None = None
 
 
 def experiment(
@@ -60,7 +63,7 @@ def experiment(
         device: where the model is to be.
         data: to take in place of those that the configuration names.
         init: a checkpoint to start from; a loss that has a teacher learns from it.
-        allow_code: whether a force may be a user's own code.
+        allow_code: let a force be a user's own code.
 
     Raises:
         RequestError: an unknown name or option, or parts that do not fit each other.
@@ -78,15 +81,15 @@ def experiment(
         config = with_option(config, scaled, "sd", round(data.root_mean_square(), 6))
     config = with_defaults(config)
     flow = flow_of(config, data, allow_code) if config.flow else None
-    torch.manual_seed(config.train.seed)
-    model = build_model(config, data.shape, data.classes, flow).to(device)
-    teacher = None
-    if init is not None:
-        assert isinstance(model, HVP)
-        model.network.load_state_dict(init.model.network.state_dict())
-        teacher = HVP(init.model.network, model.flow).eval()
-    loss = _loss(config, data, teacher)
-    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init)
+    with seeded(config.train.seed, device):
+        model = build_model(config, data.shape, data.classes, flow).to(device)
+        teacher = None
+        if init is not None:
+            assert isinstance(model, HVP)
+            model.network.load_state_dict(init.model.network.state_dict())
+            teacher = HVP(init.model.network, model.flow).eval()
+        loss = _loss(config, data, teacher)
+    return Experiment(config, data, model, loss.to(device) if isinstance(loss, nn.Module) else loss, init, flow)
 
 
 def flow_of(config: Config, data: DataSet, allow_code: bool = False) -> Flow:

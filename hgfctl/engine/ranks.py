@@ -35,7 +35,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that writes and prints."""
+        """True for the one that writes and prints."""
         return self.rank == 0
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
@@ -77,33 +77,50 @@ class Ranks:
             dist.barrier()
 
     def one_first(self, work: Callable[[], Result]) -> Result:
-        """What each rank's work gives, when the first one has done it: where that fetches what all of them need.
+        """Does the work on each rank, on the first one before the others: where that fetches what all of them need.
 
         Raises:
             HgfctlError: whatever work raises; on the others without a message, for the first one says it.
         """
-        if not self.first and self.told("") != "done":
+        if not self.first and self.broadcast("") != "done":
             raise SystemExit(1)
         try:
             result = work()
         except Exception:
             if self.first:
-                self.told("failed")
+                self.broadcast("failed")
             raise
         if self.first:
-            self.told("done")
+            self.broadcast("done")
         return result
 
-    def told(self, text: str) -> str:
-        """What the first rank says, on all of them."""
+    def broadcast(self, text: str) -> str:
+        """The first rank's text, on all of them."""
         if self.world == 1:
             return text
-        said = text.encode() if self.first else b""
-        size = torch.tensor(len(said), device=self.device)
+        encoded = text.encode() if self.first else b""
+        size = torch.tensor(len(encoded), device=self.device)
         dist.broadcast(size, 0)
-        letters = torch.tensor(list(said) or [0] * int(size), dtype=torch.uint8, device=self.device)
+        letters = torch.tensor(list(encoded) or [0] * int(size), dtype=torch.uint8, device=self.device)
         dist.broadcast(letters, 0)
         return bytes(letters.tolist()).decode()
+
+
+def device_named(name: str) -> torch.device:
+    """The device of this name; "auto" is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        RequestError: unknown, or not there.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    kind, _, index = name.partition(":")
+    if kind not in present or (index and not index.isdigit()):
+        raise RequestError(f"unknown device '{name}'; known: auto, {', '.join(present)}, cuda:0, cuda:1, ...")
+    if not present[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
+        raise RequestError(f"device '{name}' is not available on this machine; `device=cpu` is")
+    return torch.device(name)
 
 
 def alone(device: torch.device) -> Ranks:

@@ -73,12 +73,12 @@ class Published:
 
 
 def cache_folder() -> Path:
-    """What HGFCTL_CACHE names, else ~/.cache/hgfctl."""
+    """The folder that HGFCTL_CACHE names, else ~/.cache/hgfctl."""
     return Path(os.environ.get("HGFCTL_CACHE") or "~/.cache/hgfctl").expanduser()
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content.
+    """The SHA-256 of a file's content.
 
     Raises:
         HgfctlError: it cannot be read.

@@ -1,4 +1,4 @@
-"""What lies on disk: runs/<preset>-<number>/ with its configuration, log, checkpoints, training states and samples.
+"""Run folders: runs/<preset>-<number>/ with its configuration, log, checkpoints, training states and samples.
 
 config.yaml                             the resolved configuration
 log.jsonl                               one JSON object a line
@@ -70,7 +70,19 @@ class Run:
     def samples(self) -> Path:
         return self.folder / "samples"
 
-    def checkpoint(self, step: int) -> Path:
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            RequestError: there is none yet.
+        """
+        found = self.checkpoints()
+        if not found:
+            raise RequestError(f"{self.folder} holds no checkpoint yet (checkpoints/step-*.safetensors)")
+        return found[-1]
+
+    def checkpoint_at(self, step: int) -> Path:
         return self.folder / "checkpoints" / _file(step)
 
     def state(self, step: int) -> Path:
@@ -98,7 +110,7 @@ class Run:
             passing = not tensor_files.description(path).get("lasting", True)
             path.unlink()
             if passing:
-                self.checkpoint(step_of(path)).unlink(missing_ok=True)
+                self.checkpoint_at(step_of(path)).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Removes what a killed process left half-written."""
@@ -153,10 +165,7 @@ def checkpoint_file(path: Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        found = Run(path).checkpoints()
-        if found:
-            return found[-1]
-        raise RequestError(f"{path} holds no checkpoint yet (checkpoints/step-*.safetensors)")
+        return Run(path).checkpoint
     raise RequestError(f"no such checkpoint or run folder: {path}")
 
 

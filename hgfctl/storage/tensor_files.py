@@ -75,17 +75,18 @@ def load(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
 def description(path: Path) -> dict[str, Any]:
     """The description alone, read without the tensors and without checking them; empty for a damaged file."""
     try:
-        return json.loads(_told(path)[CHECKSUM:])
+        parsed: dict[str, Any] = json.loads(_own_metadata(path)[CHECKSUM:])
     except ValueError:
         return {}
+    return parsed
 
 
 def checksum(path: Path) -> str:
     """The SHA-256 that a file gives for its content, read without checking it; empty for a damaged file or none."""
-    return _told(path)[:CHECKSUM]
+    return _own_metadata(path)[:CHECKSUM]
 
 
-def _told(path: Path) -> str:
+def _own_metadata(path: Path) -> str:
     """Checksum and description of a file, read without the tensors; empty where there are none."""
     try:
         with path.open("rb") as file:
@@ -97,7 +98,8 @@ def _told(path: Path) -> str:
 
 def _metadata(content: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", content[:8])
-    return json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata
 
 
 def _checksum(tensors: Mapping[str, "Tensor"], description: str) -> str:

@@ -160,7 +160,7 @@ def work(
         precision.use(how)
         grad: AbstractContextManager[Any] = nullcontext() if train else torch.no_grad()
         with grad:
-            with precision.region(how, x.device):
+            with precision.training_region(how, x.device):
                 out = network(x, noise, None)
             if train:
                 out.float().square().mean().backward()

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ class DataSet(ABC):
     """Number of classes; 0 without labels."""
     levels: int | None = None
     """Values that a pixel can take, evenly spaced from -1 to 1: 256 of 8-bit images; None of real numbers."""
+
+    skipped: Sequence[str] = ()
+    """Files that were left out, each with the reason."""
 
     @abstractmethod
     def batch(self, first: int, count: int, seed: int) -> Batch:

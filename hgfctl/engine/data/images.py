@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ class StoredImages(Finite):
         labels: Tensor | None,
         resized: bool,
         class_names: list[str],
-        skipped: list[str],
+        skipped: Sequence[str],
     ) -> None:
         self.images, self.names, self.shape, self.labels = images, names, shape, labels
         self.resized, self.class_names, self.skipped = resized, class_names, skipped

@@ -176,7 +176,7 @@ def reference_set(
     images = image_set(source, name, Making(num=count), None, making.seed + making.seeds * (making.num or MANY))
     file = cached_statistics(images, id) if ranks.first else None
     known = read_statistics(file, name) if file else None
-    if ranks.told(str(known is not None)) == "True":
+    if ranks.broadcast(str(known is not None)) == "True":
         return known
     found = collect(images)
     if found is not None and file:
@@ -232,7 +232,7 @@ def _compared(
     """A comparison, and where it is kept: it may have been made before the evaluation was stopped."""
     file = comparison_file(images, id, reference) if reference is not None else None
     known = read_comparison(file) if file else None
-    if ranks.told(str(known is not None)) == "True":
+    if ranks.broadcast(str(known is not None)) == "True":
         return (known, file) if known and file else None
     features = collect(images)
     if features is None or reference is None or file is None:

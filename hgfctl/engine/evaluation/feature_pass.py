@@ -56,7 +56,7 @@ def feature_set(
             collector.restore(load_file(file))
         except (SafetensorError, OSError, KeyError):
             file.unlink()
-    first = int(ranks.told(str(collector.came)))
+    first = int(ranks.broadcast(str(collector.came)))
     progress(first)
     saved = time.monotonic()
     for found in _batches(images, features, batch, ranks, first):

@@ -96,6 +96,10 @@ class Designed(Flow):
             raise RequestError(f"the prior of this flow cannot be fitted: {error}") from None
         return replace(self, found=found, report=prior_report(name, found, ends[half:]))
 
+    @property
+    def remark(self) -> str | None:
+        return self.report.line if self.report else None
+
     def test_noise(self, x0: Tensor) -> Tensor:
         """Always the same normal draws, in the shape of the data, dealt out as the law does (among all classes)."""
         z = torch.randn(x0.shape, generator=generator("test flights"), dtype=x0.dtype).to(x0.device)

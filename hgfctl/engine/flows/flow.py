@@ -115,6 +115,11 @@ class Flow(ABC):
         """The flow with what it has to learn from data (N, *D), such as a prior without a closed form."""
         return self
 
+    @property
+    def remark(self) -> str | None:
+        """A line about how well it was `measured`; None where there is nothing to say."""
+        return None
+
     def tensors(self) -> dict[str, Tensor]:
         """What `measured` has learned, for a checkpoint."""
         return {}

@@ -43,6 +43,10 @@ class HSMGalerkin(Loss):
     def __post_init__(self) -> None:
         _require(self.duration, self.steps)
 
+    @property
+    def flight(self) -> float:
+        return self.duration
+
     def __call__(self, field: Field, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         v0 = noise_like(x0, rng)
         if not self.antithetic:
@@ -101,6 +105,7 @@ class HSMMinMax(nn.Module, Loss):
     """
 
     trains: ClassVar = (Score,)
+    learners: ClassVar = "the field or its critic"
 
     def __init__(
         self,
@@ -117,6 +122,10 @@ class HSMMinMax(nn.Module, Loss):
         self.critic, self.sd = critic, sd
         self.duration, self.steps, self.antithetic = duration, steps, antithetic
         self.form, self.adjoint = form, adjoint
+
+    @property
+    def flight(self) -> float:
+        return self.duration
 
     def forward(self, field: nn.Module, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """(B,): the value is the game's; its gradient descends for the field and ascends for the critic."""

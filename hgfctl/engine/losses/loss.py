@@ -38,6 +38,9 @@ class Loss(ABC):
     every: int = 0
     """Training steps between two calls of `adapt`; 0 for none."""
 
+    learners: ClassVar[str] = "the network"
+    """The ones that learn, for messages."""
+
     @classmethod
     def fits(cls, model: type[Model]) -> bool:
         """Says whether it trains models of this class."""
@@ -60,6 +63,13 @@ class Loss(ABC):
 
     def adapt(self, model: Any, x0: Tensor, labels: Tensor | None, rng: Generator) -> None:
         """Looks at the model on a batch, every `every` training steps; what is seen is kept in buffers."""
+
+    @property
+    def flight(self) -> float | None:
+        """How long it flies along the model's own field: beyond a quarter of a period it learns something smoother than
+        the score. None for a loss that does not.
+        """
+        return None
 
     def facts(self, model: Any) -> dict[str, float]:
         """Numbers for the log, under their names there: what `adapt` has decided."""

@@ -56,6 +56,10 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def loss_scale(self, numbers: int) -> float:
+        """The size of the loss of an item of so many numbers, where answers are as large as the right ones, roughly."""
+        return 1.0
+
     def as_hvp(self) -> Any:
         """The `HVP` that it is, or is equal to.
 

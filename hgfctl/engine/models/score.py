@@ -44,6 +44,9 @@ class Score(Model):
             (gradient,) = torch.autograd.grad(self.energy(here, labels).sum(), here, create_graph=differentiable)
         return -gradient
 
+    def loss_scale(self, numbers: int) -> float:
+        return numbers / self.sd**2
+
     @property
     def root_mean_square(self) -> float:
         return self.sd

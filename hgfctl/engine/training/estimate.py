@@ -114,7 +114,7 @@ def _one_item(parts: Experiment, device: torch.device) -> tuple[int, int, int]:
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        precision.region(train.precision, device),
+        precision.training_region(train.precision, device),
     ):
         loss = parts.loss(model, x0, labels, generator(0, "estimate")).mean()
         forward = counter.get_total_flops()

@@ -14,7 +14,7 @@ from hgfctl.storage.runs import Run, step_of
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was made.
+    """A checkpoint with another average, as it was made.
 
     Args:
         path: of the checkpoint.
@@ -53,7 +53,7 @@ def rebuild(run: Run, sigma_rel: float, step: int | None = None, out: Path | Non
     try:
         wanted = Profile(power(sigma_rel), last)
     except ValueError as error:
-        raise RequestError(f"--sigma-rel: {error}") from None
+        raise RequestError(f"`sigma_rel`: {error}") from None
     paths = [path for at, path in found.items() if at <= last]
     widths = tensor_files.description(paths[-1]).get("widths", [])
     profiles = [Profile(power(w), step_of(path)) for path in paths for w in widths]
@@ -67,7 +67,7 @@ def rebuild(run: Run, sigma_rel: float, step: int | None = None, out: Path | Non
                 if name.startswith(f"{w}."):
                     key = name.removeprefix(f"{w}.")
                     total[key] = total.get(key, torch.zeros_like(tensor, dtype=torch.float64)) + share * tensor
-    plain, _ = tensor_files.load(run.checkpoint(last))
+    plain, _ = tensor_files.load(run.checkpoint_at(last))
     result = {name: total[name].to(tensor.dtype) if name in total else tensor for name, tensor in plain.items()}
     path = out or run.folder / "emas" / f"sigma-{sigma_rel:g}-step-{last:08d}.safetensors"
     kind = description["config"]["model"]["name"]

@@ -4,20 +4,19 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from hgfctl import __version__
+from hgfctl.engine import precision
 from hgfctl.engine.checkpoint import flow_tensors
 from hgfctl.engine.figures.samples import samples_figure
-from hgfctl.engine.losses.hamiltonian import HSMGalerkin, HSMMinMax
 from hgfctl.engine.metrics.stiffness import curvature
-from hgfctl.engine.models.score import Score
 from hgfctl.engine.sampling.choose import sampler_for
 from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.training.board import Board
+from hgfctl.engine.training.events import Drawn, Event, Saved, Stepped
 from hgfctl.engine.training.schedules import learning_rate
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
@@ -33,30 +32,38 @@ SAMPLE_GRID = 64
 """Items in each grid drawn during training."""
 
 
-@dataclass(frozen=True)
-class Stepped:
-    """A step was made: its number, the mean loss since the last row of the log, and the pace of this session."""
+@dataclass
+class _Clock:
+    """The time that training takes.
 
-    step: int
-    loss: float
-    images_per_second: float
+    Args:
+        first: the step before this session's first one.
+        before: seconds of the sessions before.
+        batch: items of a step.
+    """
 
+    first: int
+    before: float
+    batch: int
 
-@dataclass(frozen=True)
-class Saved:
-    """A checkpoint and its state were written."""
+    def __post_init__(self) -> None:
+        self._began = self._saved = time.monotonic()
 
-    checkpoint: Path
+    @property
+    def seconds(self) -> float:
+        """Seconds of all sessions together."""
+        return self.before + time.monotonic() - self._began
 
+    def pace(self, step: int) -> float:
+        """Items a second in this session."""
+        return (step - self.first) * self.batch / (time.monotonic() - self._began)
 
-@dataclass(frozen=True)
-class Drawn:
-    """A sample grid was written."""
+    def save(self) -> None:
+        self._saved = time.monotonic()
 
-    picture: Path
-
-
-Event = Stepped | Saved | Drawn
+    def since_saved(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self._saved
 
 
 class Session:
@@ -72,7 +79,7 @@ class Session:
         self.run = run
         self.config = trainer.experiment.config
         self.seconds = 0.0
-        """Spent in training, in all sessions of the run together."""
+        """Seconds spent in training, in all sessions of the run together."""
         self._loss_sum, self._loss_count = 0.0, 0
         self._steepest = 0.0
         self._board = Board(run.folder) if self.config.train.tensorboard and trainer.ranks.first else None
@@ -91,7 +98,7 @@ class Session:
         with replacing(self.run.config) as partial:
             partial.write_text(self.config.to_yaml(), encoding="utf-8")
 
-    def resume(self, on_damage: Callable[[str], None]) -> bool:
+    def resume(self, on_damage: Callable[[str], object]) -> bool:
         """Goes back to the newest step whose checkpoint and state are both whole; False when there is none.
 
         Args:
@@ -102,7 +109,7 @@ class Session:
         """
         for step in self.run.resumable_steps():
             try:
-                kept, made = tensor_files.load(self.run.checkpoint(step))
+                kept, made = tensor_files.load(self.run.checkpoint_at(step))
                 tensors, description = tensor_files.load(self.run.state(step))
             except tensor_files.Damaged as damage:
                 on_damage(str(damage))
@@ -132,50 +139,75 @@ class Session:
             Diverged: the loss; the checkpoints written before remain, and the message says what may be wrong.
             HgfctlError: a file cannot be written.
         """
+        # From end to end, for the states that are flown ahead are flown between steps, too.
+        with precision.products(self.config.train.precision):
+            yield from self._steps(stop)
+
+    def _steps(self, stop: Callable[[], bool]) -> Iterator[Event]:
         train, trainer = self.config.train, self.trainer
-        assert train.save_every is not None
-        assert train.sample_every is not None
-        save_steps = max(1, train.save_every // train.batch)
-        sample_steps = max(1, train.sample_every // train.batch)
-        first, began, before = trainer.step, time.monotonic(), self.seconds
-        saved = began
+        clock = _Clock(trainer.step, self.seconds, train.batch)
         while trainer.step < train.steps:
-            stopping, due = trainer.ranks.any(stop(), time.monotonic() - saved > 60 * train.save_minutes)
-            if due and not trainer.failing and not self.run.state(trainer.step).exists():
+            stopping, due = trainer.ranks.any(stop(), clock.since_saved() > 60 * train.save_minutes)
+            if due and not trainer.failing and not self._is_saved():
                 yield from self._as_first(lambda: self.save(lasting=False))
-                saved = time.monotonic()
+                clock.save()
             if stopping:
                 break
-            try:
-                loss = trainer.advance()
-            except Diverged as failure:
-                raise Diverged(f"{failure}; {self._cause()}\n{self._last_good()}") from None
-            except RequestError as failure:  # a force that fails on the way
-                raise HgfctlError(f"{failure}\n{self._last_good()}") from failure
-            self.seconds = before + time.monotonic() - began
-            if not trainer.failing:
-                self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
-                self._steepest = max(self._steepest, trainer.gradient_norm)
-            pace = (trainer.step - first) * train.batch / (time.monotonic() - began)
+            self._advance()
+            self.seconds = clock.seconds
+            pace = clock.pace(trainer.step)
             yield Stepped(trainer.step, self.loss, pace)
-            last = trainer.step == train.steps
-            log, save = (last or trainer.step % every == 0 for every in (train.log_every, save_steps))
-            if trainer.failing and not last:
-                continue
-            sane = trainer.failing or -ABSURD_GAIN * self._unit < self.loss < ABSURD * self._unit
-            if (log or save) and not sane:
-                grown = f"the loss has grown to {self.loss:.3g} at step {trainer.step}"
-                raise Diverged(f"{grown}; {self._cause()}\n{self._last_good()}")
-            if log:
-                self._longest_flight = self._quarter_period()
-                self._log(pace)
-            if save:
-                yield from self._as_first(self.save)
-                saved = time.monotonic()
-            if last or trainer.step % sample_steps == 0:
-                yield from self._as_first(self.draw)
-        if trainer.step < train.steps and not self.run.state(trainer.step).exists():
+            if not trainer.failing or trainer.step == train.steps:
+                yield from self._write(pace, clock)
+        if trainer.step < train.steps and not self._is_saved():
             yield from self._as_first(lambda: self.save(lasting=False))
+
+    def _advance(self) -> None:
+        """One step, and its part in the next row of the log."""
+        trainer = self.trainer
+        try:
+            loss = trainer.advance()
+        except Diverged as failure:
+            raise Diverged(f"{failure}; {self._cause()}\n{self._last_good()}") from None
+        except RequestError as failure:  # a force that fails on the way
+            raise HgfctlError(f"{failure}\n{self._last_good()}") from failure
+        if not trainer.failing:
+            self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
+            self._steepest = max(self._steepest, trainer.gradient_norm)
+
+    def _write(self, pace: float, clock: _Clock) -> Iterator[Event]:
+        """The row, the checkpoint and the picture that are due after this step."""
+        log, save, draw = self._due()
+        if (log or save) and not self._sane():
+            grown = f"the loss has grown to {self.loss:.3g} at step {self.trainer.step}"
+            raise Diverged(f"{grown}; {self._cause()}\n{self._last_good()}")
+        if log:
+            self._longest_flight = self._quarter_period()
+            self._log(pace)
+        if save:
+            yield from self._as_first(self.save)
+            clock.save()
+        if draw:
+            yield from self._as_first(self.draw)
+
+    def _due(self) -> tuple[bool, bool, bool]:
+        """Says whether this step is one to log, to save, to draw samples at; the last one is all three."""
+        train, step = self.config.train, self.trainer.step
+        assert train.save_every is not None
+        assert train.sample_every is not None
+        save_steps, sample_steps = (max(1, every // train.batch) for every in (train.save_every, train.sample_every))
+        intervals = (train.log_every, save_steps, sample_steps)
+        log, save, draw = (step == train.steps or step % every == 0 for every in intervals)
+        return log, save, draw
+
+    def _sane(self) -> bool:
+        """Says whether the loss is of a size that losses have."""
+        trainer = self.trainer
+        unit = trainer.model.loss_scale(math.prod(trainer.experiment.data.shape))
+        return bool(trainer.failing) or -ABSURD_GAIN * unit < self.loss < ABSURD * unit
+
+    def _is_saved(self) -> bool:
+        return self.run.state(self.trainer.step).exists()
 
     def _as_first(self, work: Callable[[], Event]) -> Iterator[Event]:
         if self.trainer.ranks.first:
@@ -206,7 +238,7 @@ class Session:
                 "lasting": lasting,
             },
         )
-        path = self.run.checkpoint(trainer.step)
+        path = self.run.checkpoint_at(trainer.step)
         tensor_files.save(path, trainer.ema.tensors(), self.description())
         self.run.drop_old_states(self.config.train.keep)
         return Saved(path)
@@ -218,7 +250,7 @@ class Session:
         tensor_files.save(self.run.snapshot(self.trainer.step), tensors, description)
 
     def description(self) -> dict[str, Any]:
-        """What a checkpoint says of itself."""
+        """The description that goes into a checkpoint."""
         data = self.trainer.experiment.data
         return {
             "kind": self.config.model.name,
@@ -261,32 +293,25 @@ class Session:
         if self._board:
             self._board.write(row)
 
-    @property
-    def _unit(self) -> float:
-        """The size of a loss whose answers are as large as the right ones, roughly."""
-        trainer = self.trainer
-        if isinstance(trainer.model, Score):
-            return math.prod(trainer.experiment.data.shape) / trainer.model.sd**2
-        return 1.0
-
     def _quarter_period(self) -> float | None:
-        """Of a score that is flown along, while it is in good order."""
+        """The longest flight that the learned field allows, for a loss that flies along it, while it is in order."""
         trainer = self.trainer
-        if not (isinstance(trainer.ema, Score) and isinstance(trainer.experiment.loss, HSMGalerkin | HSMMinMax)):
+        if trainer.experiment.loss.flight is None:
             return None
+        field = trainer.ema.score_field()
         x0, labels = trainer.experiment.data.batch(0, 256, self.config.train.seed)
         x0, labels = x0.to(trainer.device), None if labels is None else labels.to(trainer.device)
         with torch.no_grad():
-            size = float(trainer.ema(x0, labels).square().flatten(1).sum(1).mean())
-        return curvature(trainer.ema, x0, labels).quarter_period if size < ABSURD * self._unit else None
+            size = float(field(x0, labels).square().flatten(1).sum(1).mean())
+        in_order = size < ABSURD * trainer.model.loss_scale(math.prod(trainer.experiment.data.shape))
+        return curvature(field, x0, labels).quarter_period if in_order else None
 
     def _cause(self) -> str:
-        """What has made the loss diverge, as far as can be told."""
+        """The likely cause of a loss that diverges."""
         loss, limit = self.trainer.experiment.loss, self._longest_flight
-        if isinstance(loss, HSMGalerkin | HSMMinMax) and limit is not None and loss.duration > limit:
-            return f"flights of loss.duration={loss.duration:g} are too long for the score's curvature: try {limit:.2g}"
-        who = "the field or its critic" if isinstance(loss, HSMMinMax) else "the network"
-        return f"{who} is learning too fast: try a smaller train.lr or a longer train.ramp"
+        if loss.flight is not None and limit is not None and loss.flight > limit:
+            return f"flights of loss.duration={loss.flight:g} are too long for the score's curvature: try {limit:.2g}"
+        return f"{loss.learners} is learning too fast: try a smaller train.lr or a longer train.ramp"
 
     def _last_good(self) -> str:
         found = self.run.checkpoints()

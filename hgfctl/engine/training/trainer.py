@@ -23,7 +23,7 @@ from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import StateLoss
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.networks.network import Network
-from hgfctl.engine.randomness import generator
+from hgfctl.engine.randomness import generator, seeded
 from hgfctl.engine.ranks import Ranks, alone
 from hgfctl.engine.training import power_ema
 from hgfctl.engine.training.schedules import ema_weight, learning_rate
@@ -85,7 +85,6 @@ class Trainer:
             betas=train.betas,
             fused=self.device.type != "mps",
         )
-        precision.use(train.precision)
         self.model.network = self._prepared(network)
         self._flights = [
             StatesAhead(experiment, self._share(i), self._part, self.device)
@@ -127,16 +126,10 @@ class Trainer:
         """
         train, step = self.experiment.config.train, self.step + 1
         rate = learning_rate(train, self.images)
-        torch.manual_seed(_step_seed(train.seed, step, self.ranks.rank))  # dropout
         self._adam.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for i, part_loss in enumerate(self._flown_losses() if self._flights else self._losses(step)):
-            with self._unsummed(i < train.accumulate - 1):
-                with precision.region(train.precision, self.device):
-                    loss = part_loss().mean()
-                (loss / train.accumulate).backward()
-            total += loss.detach() / train.accumulate
-        value = float(self.ranks.mean(total))
+        dropout = seeded(_step_seed(train.seed, step, self.ranks.rank), self.device)
+        with dropout, precision.products(train.precision):
+            value = float(self.ranks.mean(self._backward(step)))
         norm = nn.utils.get_total_norm([p.grad for p in self._parameters.values() if p.grad is not None])
         self.gradient_norm = float(norm)
         self.step = step
@@ -149,6 +142,18 @@ class Trainer:
         self._adam.step()
         self._average()
         return value
+
+    def _backward(self, step: int) -> Tensor:
+        """The mean loss of this rank's share, (); its gradient is left in the weights."""
+        train = self.experiment.config.train
+        total = torch.zeros((), device=self.device)
+        for i, part_loss in enumerate(self._flown_losses() if self._flights else self._losses(step)):
+            with self._unsummed(i < train.accumulate - 1):
+                with precision.training_region(train.precision, self.device):
+                    loss = part_loss().mean()
+                (loss / train.accumulate).backward()
+            total += loss.detach() / train.accumulate
+        return total
 
     def state(self) -> dict[str, Tensor]:
         """Everything that `restore` needs besides the step: raw weights, EMAs, Adam's moments, buffers."""

@@ -107,8 +107,8 @@ class DiTBlock(nn.Module):
         shift_0, scale_0, gate_0, shift_1, scale_1, gate_1 = self.modulation(emb).unsqueeze(1).chunk(6, dim=2)
         h = h + gate_0 * self._attention(_modulated(h, shift_0, scale_0))
         inner = nn.functional.gelu(self.layer0(_modulated(h, shift_1, scale_1)), approximate="tanh")
-        change: Tensor = self.layer1(self.dropout(inner))
-        return h + gate_1 * change
+        change: Tensor = gate_1 * self.layer1(self.dropout(inner))
+        return h + change
 
     def _attention(self, h: Tensor) -> Tensor:
         batch, count, width = h.shape
