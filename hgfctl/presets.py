@@ -346,7 +346,8 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `change`. A component that gets another name loses the options of the old one."""
+    """`base` with the keys of `change`. A component that gets another name loses the options of the old
+    one, but for a sampler that was `auto`."""
     result = dict(base)
     for key, value in change.items():
         old = result.get(key)
@@ -357,7 +358,8 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         if key in (*PARTS, "sampler") and isinstance(old, str | Mapping) and isinstance(value, str | Mapping):
             old, value = ({"name": part} if isinstance(part, str) else part for part in (old, value))
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            renamed = "name" in value and "name" in old and value["name"] != old["name"]
+            renamed = "name" in value and old.get("name", value["name"]) != value["name"]
+            renamed = renamed and not (key == "sampler" and old["name"] == AUTO)
             result[key] = dict(value) if renamed else merged(old, value)
         else:
             result[key] = value

@@ -191,7 +191,8 @@ class Registry(Mapping[str, Any]):
                 raise unknown("option", f"{self.kind}.{key}", [f"{self.kind}.{f}" for f in fields], f"of {name}")
         schema = create_model(name, __config__=ConfigDict(protected_namespaces=()), **fields)
         try:
-            return schema(**given)
+            options: BaseModel = schema(**given)
+            return options
         except ValidationError as error:
             raise RequestError(first_problem(error, prefix=f"{self.kind}.")) from None
 
@@ -248,8 +249,7 @@ def _is_constructor(component: Any) -> bool:
 def _marker(annotation: Any) -> Provided | None:
     """The marker of Annotated[X, marker], or of Annotated[X, marker] | None."""
     if get_origin(annotation) is Annotated:
-        found = [extra for extra in annotation.__metadata__ if isinstance(extra, Provided)]
-        return found[0] if found else None
+        return next((extra for extra in annotation.__metadata__ if isinstance(extra, Provided)), None)
     if get_origin(annotation) in (Union, UnionType):
         return next(filter(None, map(_marker, get_args(annotation))), None)
     return None

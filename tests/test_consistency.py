@@ -21,6 +21,7 @@ from hgfctl.engine.losses.consistency import Consistency, tangent
 from hgfctl.engine.losses.loss import Share
 from hgfctl.engine.losses.states import States
 from hgfctl.engine.losses.times import LogNormalTimes
+from hgfctl.engine.models.consistency import ConsistencyModel
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.models.networks.dit import DiT
 from hgfctl.engine.models.networks.mlp import MLP
@@ -366,6 +367,27 @@ def test_a_consistency_model_has_no_flow_to_follow(tmp_path: Path, teacher: Path
         experiment(load("digits-oscillation-consistency", TINY), CPU, init=student)
 
 
+def test_a_checkpoint_that_was_called_an_hvp_is_read_as_what_it_is(tmp_path: Path, teacher: Path) -> None:
+    """As older versions wrote it: of kind hvp, its sampler named in a flat section. The samples are those of today."""
+    parts = experiment(load(STUDENT, TINY), CPU, init=read_checkpoint(teacher, CPU))
+    config = parts.config.model_dump(mode="json")
+    assert config["model"] == {"name": "consistency"}
+    flat = {"step": None, "flight": 1.5, "friction": 1.0, "tolerance": 1e-5, "churn": 0.0, "restart": 0}
+    section = {"nfe": 2, "sampler": "consistency", "grid": "auto", "churn_levels": [0.0, 1000.0], **flat}
+    old = {**config, "model": {"name": "hvp"}, "sample": section}
+    samples = []
+    for kind, about in (("hvp", old), ("consistency", config)):
+        path = tmp_path / f"{kind}.safetensors"
+        rest = {"shape": [1, 8, 8], "classes": 10, "step": 1, "images": 1}
+        tensor_files.save(path, parts.model.tensors(), {"kind": kind, "config": about, **rest})
+        checkpoint = read_checkpoint(path, CPU)
+        assert isinstance(checkpoint.model, ConsistencyModel)
+        assert checkpoint.config.model == parts.config.model
+        (batch,) = checkpoint.sampler().batches(torch.arange(3), 3)
+        samples.append(batch.x)
+    assert torch.equal(*samples)
+
+
 def student(*settings: str) -> Config:
     return load(STUDENT, [*TINY, *settings])
 
@@ -414,7 +436,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 
 
 def test_what_it_needs_is_said() -> None:
-    with pytest.raises(RequestError, match="--init CKPT"):
+    with pytest.raises(RequestError, match="`init` says which"):
         experiment(student(), CPU)
     with pytest.raises(RequestError, match="needs a linear flow"):
         experiment(student("flow=reflection", "loss.velocity=sample"), CPU)

@@ -161,7 +161,9 @@ def test_a_new_solver_with_an_option_is_one_class_and_one_line() -> None:
     config = with_defaults(load("ring-oscillation", ["sample.sampler=theta"]))
     assert config.sample.sampler.flat() == {"name": "theta", "theta": 0.5}
     config = with_defaults(load("ring-oscillation", ["sample.sampler=theta", "sample.sampler.theta=0.25"]))
-    request = SamplingRequest.of(config.sample, 10)
+    by_command = overridden(load("ring-oscillation"), ["sample.sampler.theta=0.25"], "sample", {}).sample
+    request = SamplingRequest.of(by_command, 10, "theta")
+    assert request.sampler == config.sample.sampler
     sampler = sampler_for(built("hvp"), (2,), 3, request)
     assert (sampler.method, sampler.nfe) == ("theta", 10)
     chosen = plan(Oscillation(), 10, config.sample.sampler)

@@ -73,7 +73,7 @@ class Checkpoint:
     def sampler(
         self,
         nfe: int | None = None,
-        sampler: str | None = None,
+        sampler: str | Component | None = None,
         grid: str | None = None,
         guidance: Guidance | None = None,
         default: SampleSection | None = None,

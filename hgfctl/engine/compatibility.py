@@ -1,4 +1,4 @@
-"""Whether the parts of an experiment fit each other: loss and model, network and initial weights, data and flow.
+"""Checks that parts of an experiment fit each other: loss and model, network and initial weights, data and flow.
 
 Under any two linear flows of the same `sd` a network is the same function: what it sees, c_in x = cos(phi) x0 / sd +
 sin(phi) z with tan(phi) = sigma / sd, and what it says, cos(phi) z - sin(phi) x0 / sd, name neither. So a diffusion's
@@ -94,10 +94,10 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     here_model, there_model = MODELS[config.model.name], MODELS[origin.model.name]
     exchanged = here_model.exchanges_networks and there_model.exchanges_networks
     if not exchanged or config.flow is None or origin.flow is None:
-        raise RequestError(f"--init is for flows, and {path} is of model '{origin.model.name}'")
+        raise RequestError(f"`init` is for flows, and {path} is of model '{origin.model.name}'")
     jumping = not here_model.is_followed() and not there_model.is_followed()
     if jumping and config.loss.options.get("velocity") != "sample":
-        raise RequestError(f"--init {path} is a consistency model, and cannot be the teacher of another one")
+        raise RequestError(f"`init` {path} is a consistency model, and cannot be the teacher of another one")
     sd = origin.flow.options["sd"]
     if "sd" not in config.flow.options:
         flow = Component(name=config.flow.name, options={**config.flow.options, "sd": sd})
@@ -105,13 +105,13 @@ def adopted(config: Config, origin: Config, path: Path, shape: tuple[int, ...], 
     here, there = _form(config, data.shape, data.classes), _form(origin, shape, classes)
     differing = [key for key in (*there, *(here.keys() - there.keys())) if here.get(key) != there.get(key)]
     if differing:
-        told = "; ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in differing)
-        raise RequestError(f"--init {path} does not fit preset {config.preset}: {told}")
+        differences = "; ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in differing)
+        raise RequestError(f"`init` {path} does not fit preset {config.preset}: {differences}")
     return config
 
 
 def _form(config: Config, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """What decides whether two networks are the same function."""
+    """All that decides whether two networks are the same function."""
     assert config.flow is not None
     network = NETWORKS.options(config.network.name, config.network.options)
     flow = FLOWS.options(config.flow.name, config.flow.options)
@@ -143,17 +143,17 @@ def check_inside(flow: Flow, data: DataSet) -> None:
     bad = outside.any(1)
     if not bad.any():
         return
-    told = f"{int(bad.sum()):,} of {len(x):,} items of the data that were looked at lie outside {flow.domain}"
+    count = f"{int(bad.sum()):,} of {len(x):,} items of the data that were looked at lie outside {flow.domain}"
     if flow.walls is None:
         first = x[bad][0].flatten()
         numbers = ", ".join(f"{value:.4g}" for value in first[:9].tolist()) + (", ..." if len(first) > 9 else "")
-        raise RequestError(f"{told},\nthe first of them at [{numbers}], of length {float(first.norm()):.4g}")
+        raise RequestError(f"{count},\nthe first of them at [{numbers}], of length {float(first.norm()):.4g}")
     beyond = torch.maximum(flow.walls[0] - x, x - flow.walls[1])
     place = int(beyond.argmax())
     where = torch.unravel_index(torch.tensor(place), x.shape)[1:]
     coordinate = ", ".join(str(int(axis)) for axis in where)
     raise RequestError(
-        f"{told},\nfarthest in coordinate {coordinate} (from 0 on), which is {float(x.flatten()[place]):.6g}; "
+        f"{count},\nfarthest in coordinate {coordinate} (from 0 on), which is {float(x.flatten()[place]):.6g}; "
         "set flow.lo and flow.hi, or scale the data"
     )
 

@@ -1,4 +1,4 @@
-"""What the engine provides to the constructors of parts, besides the options of presets.
+"""Values that the engine provides to the constructors of parts, besides the options of presets.
 
 A constructor asks for it by an annotation, and may call its parameter as it likes:
 

@@ -26,6 +26,7 @@ from hgfctl.engine.losses.states import States, draw_states
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.directional import bare, derivative_along
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.phase_space import over
 from hgfctl.engine.provided import AUGMENTATION, TEACHER, TIMES_LAW
 
@@ -64,7 +65,7 @@ class Consistency(nn.Module, Loss):
     ) -> None:
         super().__init__()
         if velocity == "teacher" and teacher is None:
-            raise ValueError("it distils a trained flow, and --init CKPT says which; loss.velocity=sample needs none")
+            raise ValueError("it distils a trained flow, and `init` says which; `loss.velocity=sample` needs none")
         if warm_up < 0 or normalisation <= 0:
             raise ValueError("warm_up must be 0 or more, and normalisation positive")
         self.times, self.augment = times, augment
@@ -74,9 +75,9 @@ class Consistency(nn.Module, Loss):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     @classmethod
-    def fits(cls, model: type[nn.Module]) -> bool:
+    def fits(cls, model: type[Model]) -> bool:
         """Says yes to HVPs whose network sees what theirs sees; one that predicts noise sees another noise level."""
-        return issubclass(model, HVP) and model.exchanges_networks
+        return super().fits(model) and model.exchanges_networks
 
     def forward(self, hvp: HVP, x0: Tensor, labels: Tensor | None, rng: Generator) -> Tensor:
         """x0 (B, *D), labels (B,) or None -> loss of each item (B,). rng is a generator on the CPU."""

@@ -26,10 +26,10 @@ from hgfctl.engine.phase_space import State
 Method = Literal["dsm", "hsm"]
 
 PARTS = 8
-"""Into which a batch is split to measure the noise of its gradient."""
+"""Number of parts that a batch is split into, to measure the noise of its gradient."""
 COST = {"dsm": 1.0, "hsm": 8 / 3, "dsm antithetic": 2.0}
-"""Of an item, a network evaluation with its gradient (as much as three without) being 1. A pair of flights has two
-with a gradient and two without."""
+"""Cost of an item, in network evaluations with their gradient, each as much as three without one. A pair of flights has
+two with a gradient and two without."""
 
 
 class DenoisingHSM(nn.Module, Loss):
@@ -143,14 +143,14 @@ class DenoisingHSM(nn.Module, Loss):
         self.measured += 1
 
     def facts(self, score: NoisedScore) -> dict[str, float]:
-        """What was chosen: the noise level below which HSM is used."""
+        """`hsm_below_sigma`: the noise level below which HSM is used."""
         crossing = self.crossing(score)
         return {"hsm_below_sigma": min(crossing, score.sigma_max)}
 
     def _gradient(
         self, method: str, score: NoisedScore, x0: Tensor, labels: Tensor | None, level: float, rng: Generator
     ) -> Tensor:
-        """Of the mean loss of a part of the batch at one noise level, flat, float64."""
+        """The gradient of the mean loss of a part of the batch at one noise level, flat, float64."""
         weights = list(score.parameters())
         with torch.enable_grad():
             loss = self._loss(method)(
@@ -197,6 +197,5 @@ def denoising_dsm(antithetic: bool = False) -> DenoisingHSM:
 
 def _parts(x0: Tensor, labels: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
     size = len(x0) // PARTS
-    xs = x0[: size * PARTS].split(size)
-    ys = [None] * PARTS if labels is None else labels[: size * PARTS].split(size)
-    return list(zip(xs, ys, strict=True))
+    places = [slice(i * size, (i + 1) * size) for i in range(PARTS)]
+    return [(x0[place], None if labels is None else labels[place]) for place in places]

@@ -94,7 +94,7 @@ class HSMMinMax(nn.Module, Loss):
     players: each sees the other's weights as constants, and the critic's part enters with the opposite sign.
 
     Args:
-        critic: a network C(x, noise, labels) of the room, told noise = ln(t)/4.
+        critic: a network C(x, noise, labels), called with noise = ln(t)/4.
         sd: root mean square of the data per coordinate: the critic sees x/sd.
         duration: T.
         steps: of the leapfrog to T; each batch flies to t = i T / steps with i drawn from 1 ... steps.
@@ -140,7 +140,8 @@ class HSMMinMax(nn.Module, Loss):
 
     def _game(self, field: nn.Module, start: State, labels: Tensor | None, times: Tensor) -> Tensor:
         def force(x: Tensor, t: Tensor) -> Tensor:
-            return field(x, labels)
+            here: Tensor = field(x, labels)
+            return here
 
         if self.adjoint == "reversible":
             end = reversible.integrate(LEAPFROG, force, start, times, list(field.parameters()))

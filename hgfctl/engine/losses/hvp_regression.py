@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from hgfctl.engine.data.augmentation import Augmentation
 from hgfctl.engine.losses.states import StateLoss, States
 from hgfctl.engine.losses.times import Times
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Model
 from hgfctl.engine.provided import AUGMENTATION, TIMES_LAW
 
 
@@ -28,9 +29,9 @@ class HVPRegression(StateLoss):
     augment: Annotated[Augmentation | None, AUGMENTATION] = None
 
     @classmethod
-    def fits(cls, model: type[nn.Module]) -> bool:
+    def fits(cls, model: type[Model]) -> bool:
         """Says yes to HVPs that solvers follow; a consistency model's V is another one."""
-        return issubclass(model, HVP) and model.is_followed()
+        return super().fits(model) and model.is_followed()
 
     def of_states(self, hvp: HVP, states: States, labels: Tensor | None) -> Tensor:
         """|V_phi(x, t) - v|^2 / c_out^2 of each state, (B,)."""

@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
+
+from hgfctl.engine.models.model import Model
 
 
 class Share(NamedTuple):
@@ -28,7 +30,7 @@ class Loss(ABC):
     augmentation has a parameter marked AUGMENTATION, one with a critic a parameter marked CRITIC, and so on.
     """
 
-    trains: ClassVar[tuple[type[nn.Module], ...]] = ()
+    trains: ClassVar[tuple[type[Model], ...]] = ()
     """Classes of models that it trains, those derived from them included; see `fits`."""
     shared: ClassVar[bool] = False
     """True where `on_share` draws for a whole batch and takes its share, so that one process, many, and parts of a
@@ -40,7 +42,7 @@ class Loss(ABC):
     """The ones that learn, for messages."""
 
     @classmethod
-    def fits(cls, model: type[nn.Module]) -> bool:
+    def fits(cls, model: type[Model]) -> bool:
         """Says whether it trains models of this class."""
         return issubclass(model, cls.trains)
 

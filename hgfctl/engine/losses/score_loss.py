@@ -1,4 +1,4 @@
-"""What score losses share: loss(field, x0, labels, rng) gives one number an item, (B,)."""
+"""Inner products and noise, which score losses share."""
 
 import torch
 from torch import Generator, Tensor

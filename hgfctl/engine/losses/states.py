@@ -76,9 +76,9 @@ def draw_states(
     count = len(x0)
     t = as_times(share.of(times(share.total, flow, rng), count), x0)
     z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
-    x0, told = augmented(augment, x0, rng, share)
+    x0, numbers = augmented(augment, x0, rng, share)
     x, v = flow.state(x0, flow.velocity_law.paired(x0, z, labels), t)
-    return States(x, v, t, told)
+    return States(x, v, t, numbers)
 
 
 def augmented(augment: Augmentation | None, x0: Tensor, rng: Generator, share: Share) -> Augmented:

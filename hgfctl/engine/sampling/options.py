@@ -105,7 +105,8 @@ def configured(chosen: Component, nfe: int, name: str | None = None) -> Solver:
         RequestError: an unknown name, or options that do not fit it.
     """
     name = name or chosen.name
-    solver: Solver = SOLVERS[name]
+    registered: Solver | type[Solver] = SOLVERS[name]
+    solver = registered() if isinstance(registered, type) else registered
     own = declared(solver)
     values = checked(chosen, own | declared(Churn) | declared(Restarts), name)
     churn = Churn(**{key: values[key] for key in Churn.options})

@@ -82,4 +82,5 @@ def _root(rows: list[list[float]], dim: int) -> Tensor:
     if failed:
         least = float(torch.linalg.eigvalsh(covariance)[0])
         raise ValueError(f"covariance is not positive definite: its smallest eigenvalue is {least:.3g}")
-    return factor
+    root: Tensor = factor
+    return root

@@ -1,4 +1,4 @@
-"""What a velocity law is: how v0 is drawn, given x0 and standard normal noise z of the same shape."""
+"""Velocity laws: how v0 is drawn, given x0 and standard normal noise z of the same shape."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple

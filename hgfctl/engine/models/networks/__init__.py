@@ -1,7 +1,7 @@
 """Networks: modules N(x, noise, labels) that know nothing of flows.
 
-x is (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None -> (B, *D); a network of images may also be
-told (B, k) how they were augmented.
+x is (B, *D) of unit variance, noise (B,) = ln(sigma)/4, labels (B,) or None -> (B, *D); a network of images may also
+take (B, k) numbers that say how they were augmented. `network` says what a network is; `levels` plans U-Nets.
 """
 
 from hgfctl.engine.provided import AUGMENTED_NUMBERS, CLASS_COUNT, ITEM_SHAPE

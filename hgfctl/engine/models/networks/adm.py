@@ -87,7 +87,8 @@ class ADM(Conditioned):
             if part.in_channels != x.shape[1]:
                 x = torch.cat([x, skips.pop()], dim=1)
             x = self.run(part, x, emb)
-        return self.out_conv(silu(self.out_norm(x)))
+        y: Tensor = self.out_conv(silu(self.out_norm(x)))
+        return y
 
     def _embed(self, noise: Tensor, labels: Tensor | None, augmented: Tensor | None) -> Tensor:
         emb = self.with_augmentation(self.map_noise(noise), augmented)
@@ -133,7 +134,7 @@ class ADMBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x (B, in_channels, H, W), emb (B, emb_channels) -> (B, out_channels, H', W')."""
-        h = self.conv0(silu(self.norm0(x)))
+        h: Tensor = self.conv0(silu(self.norm0(x)))
         scale, shift = self.affine(emb)[..., None, None].chunk(2, dim=1)
         h = self.conv1(self.dropout(silu(torch.addcmul(shift, self.norm1(h), scale + 1))))
         plain = self.conv0.resampled(x) if self.resample else x

@@ -107,12 +107,14 @@ class DiTBlock(nn.Module):
         shift_0, scale_0, gate_0, shift_1, scale_1, gate_1 = self.modulation(emb).unsqueeze(1).chunk(6, dim=2)
         h = h + gate_0 * self._attention(_modulated(h, shift_0, scale_0))
         inner = nn.functional.gelu(self.layer0(_modulated(h, shift_1, scale_1)), approximate="tanh")
-        return h + gate_1 * self.layer1(self.dropout(inner))
+        change: Tensor = gate_1 * self.layer1(self.dropout(inner))
+        return h + change
 
     def _attention(self, h: Tensor) -> Tensor:
         batch, count, width = h.shape
         q, k, v = self.qkv(h).reshape(batch, count, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        return self.proj(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, width))
+        attended: Tensor = self.proj(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, width))
+        return attended
 
 
 def grid_positions(rows: int, columns: int, width: int) -> Tensor:

@@ -90,7 +90,8 @@ class MagnitudeUNet(Conditioned):
             if "_block" in name:
                 x = join(x, skips.pop(), self.concat_balance)
             x = self.run(part, x, emb)
-        return self.out_conv(x, self.out_gain)
+        y: Tensor = self.out_conv(x, self.out_gain)
+        return y
 
     def _normalise(self) -> None:
         """Brings all weights back to unit magnitude: once, where a backward pass computes blocks again."""

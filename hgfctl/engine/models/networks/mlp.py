@@ -61,7 +61,8 @@ class MLP(Network):
         h = self.enc(self.features(x))
         for block in self.blocks:
             h = block(h, emb)
-        return self.dec(silu(h))
+        y: Tensor = self.dec(silu(h))
+        return y
 
 
 class _Block(nn.Module):
@@ -74,4 +75,5 @@ class _Block(nn.Module):
         nn.init.zeros_(self.layer1.bias)
 
     def forward(self, h: Tensor, emb: Tensor) -> Tensor:
-        return h + self.layer1(silu(self.layer0(silu(h)) + self.affine(emb)))
+        change: Tensor = self.layer1(silu(self.layer0(silu(h)) + self.affine(emb)))
+        return h + change

@@ -34,4 +34,5 @@ class Perceptron(Network):
         self, x: Tensor, noise: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
     ) -> Tensor:
         """x (B, d) -> (B, d)."""
-        return self.layers(x)
+        y: Tensor = self.layers(x)
+        return y

@@ -1,4 +1,4 @@
-"""What U-Nets are made of: convolutions that resample, residual blocks, self-attention, groups for normalisation.
+"""Parts of U-Nets: convolutions that resample, residual blocks, self-attention, groups for normalisation.
 
 Parameters and buffers carry the names that EDM's published state dicts use.
 """
@@ -138,7 +138,7 @@ class UNetBlock(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x (B, in_channels, H, W), emb (B, emb_channels) -> (B, out_channels, H', W')."""
         # In place where no backward pass needs what was there: these passes over memory cost as much as a convolution.
-        h = self.conv0(silu(self.norm0(x))).add_(self.affine(emb)[..., None, None])
+        h: Tensor = self.conv0(silu(self.norm0(x))).add_(self.affine(emb)[..., None, None])
         h = self.conv1(self.dropout(silu(self.norm1(h))))
         h = h.add_(x if self.skip is None else self.skip(x)).mul_(math.sqrt(0.5))
         if self.qkv is not None and self.norm2 is not None and self.proj is not None:
