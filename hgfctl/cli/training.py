@@ -77,6 +77,7 @@ def resolved(
     run: "Run | None", preset: str | None, data: str | None, settings: list[str], skip_bad: bool, force: bool = False
 ) -> "Config":
     """The preset's configuration, or that of the run to resume; with the command line's changes."""
+    from hgfctl.engine.data.files import admitted
     from hgfctl.presets import configuration, load, merged, overrides, parse
 
     if run is None:
@@ -88,9 +89,10 @@ def resolved(
         config = configuration(merged(tree, overrides(settings)), str(run.config))
     config = _with_path(config, data)
     if skip_bad:
-        if config.data.name != "folder":
+        told = admitted(config.data.name, skip_bad=True)
+        if not told:
             raise RequestError(f"--skip-bad is for image folders, and the data is '{config.data.name}'")
-        config = _with_data_options(config, "folder", {**config.data.options, "skip_bad": True})
+        config = _with_data_options(config, config.data.name, {**config.data.options, **told})
     if run is not None:
         _refuse_change(run, stored, config, force)
     return config

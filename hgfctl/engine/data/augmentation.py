@@ -16,7 +16,7 @@ SHRINK = 2**0.2
 SHIFT = 1 / 8
 """Standard deviation of the translation, as a share of the side."""
 TAPS = 12
-"""Of the filter that doubles and halves the resolution."""
+"""Coefficients of the filter that doubles and halves the resolution."""
 
 
 class Augmented(NamedTuple):
@@ -108,7 +108,7 @@ class Geometric:
 
 
 def transform(labels: Tensor, height: int, width: int) -> Tensor:
-    """What labels (B, 9) say but the flips: matrices (B, 3, 3) that move points (right, down, 1) from the middle of an
+    """The moves that labels (B, 9) name, without the flips: matrices (B, 3, 3) that move points (right, down, 1) from the middle of an
     image, in units of half its larger side.
 
     Scaling first, then rotation, anisotropy, translation.
