@@ -108,8 +108,9 @@ class Geometric:
 
 
 def transform(labels: Tensor, height: int, width: int) -> Tensor:
-    """The moves that labels (B, 9) name, without the flips: matrices (B, 3, 3) that move points (right, down, 1) from the middle of an
-    image, in units of half its larger side.
+    """The moves that labels (B, 9) name, without the flips: matrices (B, 3, 3).
+
+    They move points (right, down, 1) from the middle of an image, in units of half its larger side.
 
     Scaling first, then rotation, anisotropy, translation.
     """

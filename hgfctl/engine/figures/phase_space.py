@@ -63,7 +63,7 @@ class Portrait:
         return bool(np.isclose(self.times[-1], self.T))
 
     def facts(self) -> dict[str, Any]:
-        """The times and spreads drawn, and how well the prior fits the law of x_T (Kolmogorov and Smirnov's two-sample test)."""
+        """Times and spreads, and how well the prior fits the law of x_T (Kolmogorov and Smirnov's two-sample test)."""
         return {
             "name": self.name,
             "flow": flow_name(self.flow),
