@@ -40,7 +40,7 @@ class DataSet(ABC):
     skipped: Sequence[str] = ()
     """"path: reason" of each item that was left out."""
     resizable: ClassVar[bool] = False
-    """Whether its items are images that were, or could have been, resized when they were read."""
+    """True where its items are images that can be resized as they are read."""
 
     @abstractmethod
     def batch(self, first: int, count: int, seed: int) -> Batch:
