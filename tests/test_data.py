@@ -239,7 +239,7 @@ def test_bad_images_are_named_or_skipped(tmp_path: Path, spoil: Any, words: str)
     with pytest.raises(RequestError, match=words) as failure:
         folder(str(tmp_path))
     assert "2.png" in str(failure.value)
-    assert "--skip-bad" in str(failure.value)
+    assert "`skip_bad`" in str(failure.value)
     data = folder(str(tmp_path), skip_bad=True)
     assert len(data) == 2
     assert len(data.skipped) == 1

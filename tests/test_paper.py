@@ -19,7 +19,7 @@ from hgfctl.engine.figures.phase_space import Portrait, portrait
 from hgfctl.engine.figures.picture import from_image
 from hgfctl.engine.figures.spread import density_1d, density_2d, levels
 from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said, keep, kept
+from hgfctl.engine.paper.figure import Figure, FigureText, Panel, keep, kept
 from hgfctl.engine.paper.page import page
 from hgfctl.engine.parts import data_of
 from hgfctl.engine.statistics.uniformity import decay, distance_from_uniform
@@ -251,13 +251,14 @@ def test_the_paper_is_made_once_and_gone_on_with(inside: Run, tmp_path: Path) ->
     check_page(index.read_text(encoding="utf-8"), pictures=6)
 
 
-def exhibit(caption: str) -> Exhibit:
-    said = Said("A & B", [caption], [("x < y", '"1"')], [Plate("one.png", 'a "picture" of nothing at all')], {"n": 1})
-    return Exhibit(said, [from_image(Image.new("L", (8, 8)))])
+def figure(caption: str) -> Figure:
+    panel = Panel("one.png", 'a "picture" of nothing at all')
+    said = FigureText("A & B", [caption], [("x < y", '"1"')], [panel], {"n": 1})
+    return Figure(said, [from_image(Image.new("L", (8, 8)))])
 
 
 def test_text_is_escaped(tmp_path: Path) -> None:
-    keep(tmp_path, "one", exhibit("<script>alert(1)</script>"), {})
+    keep(tmp_path, "one", figure("<script>alert(1)</script>"), {})
     found = kept(tmp_path, "one", {})
     assert found is not None
     read = check_page(page(tmp_path, {"one": found}, ["the & end"]), pictures=1)
@@ -267,16 +268,18 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     assert 'a "picture" of nothing at all' in read.attributes("alt")
 
 
-def test_an_exhibit_is_kept_for_the_same_work_alone(tmp_path: Path) -> None:
-    one = exhibit("said")
+def test_a_figure_is_kept_for_the_same_work_alone(tmp_path: Path) -> None:
+    one = figure("said")
     keep(tmp_path, "one", one, {"draws": (1, 2)})
-    assert kept(tmp_path, "one", {"draws": (1, 2)}) == one.said
+    assert kept(tmp_path, "one", {"draws": (1, 2)}) == one.text
     assert kept(tmp_path, "one", {"draws": (1, 3)}) is None
     assert kept(tmp_path, "two", {"draws": (1, 2)}) is None
     whole = (tmp_path / "one.json").read_text()
-    for damaged in (whole[:-20], "[]", '{"origin": {"draws": [1, 2]}, "plates": [{}]}', ""):
+    for damaged in (whole[:-20], "[]", '{"origin": {"draws": [1, 2]}, "panels": [{}]}', ""):
         (tmp_path / "one.json").write_text(damaged)
         assert kept(tmp_path, "one", {"draws": (1, 2)}) is None
+    (tmp_path / "one.json").write_text(whole.replace('"panels"', '"plates"'))  # as older pages have it
+    assert kept(tmp_path, "one", {"draws": (1, 2)}) == one.text
     (tmp_path / "one.json").write_text(whole)
     (tmp_path / "one.png").unlink()
     assert kept(tmp_path, "one", {"draws": (1, 2)}) is None

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hgfctl.cli import console
+from hgfctl.cli import console, options
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hgfctl.engine.data.dataset import Finite
     from hgfctl.engine.data.inspection import Inspection
 
 app = typer.Typer(
@@ -38,30 +37,31 @@ def prepare(
         str | None, typer.Option(metavar="64|64x48", help="Side, or width x height, in pixels; as it is when left out.")
     ] = None,
     skip_bad: SkipBad = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the path.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Crop, resize (Lanczos) and pack images into one zip, in the form that EDM and StyleGAN read.
 
     The same images make the same bytes. Prints the zip's path.
     """
     from hgfctl.engine.data.image_zip import write_zip
+    from hgfctl.engine.data.preparing import prepared
 
     if out.suffix != ".zip":
         raise RequestError(f"--out {out}: name a file that ends in .zip")
     size = None if resolution is None else _size(resolution)
-    skipped: list[str] = []
     with console.progress() as bar:
         task = bar.add_task(f"preparing {out.name}", total=None)
+        ready = prepared(source, size, skip_bad)
 
-        def watched() -> Iterator[tuple["np.ndarray", int | None]]:
-            for done, total, pixels, label in _images(source, size, skip_bad, skipped):
-                bar.update(task, completed=done, total=total)
-                yield pixels, label
+        def watched() -> "Iterator[tuple[np.ndarray, int | None]]":
+            for done, image in enumerate(ready.images, 1):
+                bar.update(task, completed=done, total=ready.count)
+                yield image
 
         count = write_zip(out, watched())
-    _tell(skipped)
+    _tell(ready.skipped)
     console.note(f"{count} images")
-    console.result(out, {"output": str(out), "num": count, "skipped": len(skipped)}, json)
+    console.result(out, {"output": str(out), "num": count, "skipped": len(ready.skipped)}, json)
 
 
 @app.command()
@@ -70,14 +70,15 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option(help="The contact sheet (PNG); <SRC>-sheet.png here when left out.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the table.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Count, size, classes, mean, standard deviation, damaged files, and a contact sheet."""
     from hgfctl.engine.data.inspection import inspect as look
+    from hgfctl.engine.data.preparing import finite
     from hgfctl.engine.figures.samples import samples_figure
 
     with console.working("reading"):
-        found = look(_finite(source, skip_bad=True))
+        found = look(finite(source, skip_bad=True))
     sheet = out or Path(f"{Path(source.rstrip('/')).name.split('.')[0] or 'data'}-sheet.png")
     samples_figure(*found.sheet).save(sheet)
     facts = {
@@ -118,69 +119,6 @@ def _table(found: "Inspection", sheet: Path) -> str:
         ("sheet", str(sheet)),
     ]
     return "\n".join(f"{name:14}{text}" for name, text in rows)
-
-
-def _images(
-    source: str, size: tuple[int, int] | None, skip_bad: bool, skipped: list[str]
-) -> Iterator[tuple[int, int, "np.ndarray", int | None]]:
-    """Number so far, number in all, pixels (H, W, C), class; streamed, where the images lie in files."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from hgfctl.engine.data.decoding import resized
-    from hgfctl.engine.data.image_stores import store
-    from hgfctl.engine.data.images import decode_all, usual_size
-    from hgfctl.engine.data.locate import kind_of, locate
-
-    if kind_of(source) == "folder":
-        files = store(locate(source))
-        found = {name: p if isinstance(p, str) else p.shape for name, p in decode_all(files, size)}
-        sizes = [shape for shape in found.values() if not isinstance(shape, str)]
-        usual, grey = usual_size(sizes), all(shape[2] == 1 for shape in sizes)
-        bad = {
-            name: shape if isinstance(shape, str) else "is of another size than most; --resolution N makes them one"
-            for name, shape in found.items()
-            if isinstance(shape, str) or shape[:2] != usual
-        }
-        skipped += [f"{files.where(name)}: {problem}" for name, problem in bad.items()]
-        if len(bad) == len(found) or (bad and not skip_bad):
-            raise RequestError(
-                f"{len(bad)} of {len(found)} images cannot be used: {skipped[0]}\n--skip-bad leaves such images out"
-            )
-        kept = [name for name in files.names if name not in bad]
-        known = files.labels(kept)
-        labels = known[0] if known else [None] * len(kept)
-        good = ((name, p) for name, p in decode_all(files, size, 1 if grey else 3) if not isinstance(p, str))
-        usable = (pixels for name, pixels in good if name not in bad)
-        for done, (pixels, label) in enumerate(zip(usable, labels, strict=True), 1):
-            yield done, len(kept), pixels, label
-        return
-    data = _finite(source, skip_bad)
-    if len(data.shape) != 3:
-        raise RequestError(f"{source} holds vectors of shape {data.shape}, not images")
-    for i in range(len(data)):
-        x, kinds = data.at(torch.tensor([i]))
-        pixels = ((x[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-        if size is not None:
-            image = resized(Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels), *size)
-            pixels = np.asarray(image).reshape(*size, -1)
-        yield i + 1, len(data), pixels, None if kinds is None else int(kinds[0])
-
-
-def _finite(source: str, skip_bad: bool) -> "Finite":
-    from hgfctl.engine.data import DATA
-    from hgfctl.engine.data.dataset import Finite
-    from hgfctl.engine.data.locate import kind_of
-
-    kind = kind_of(source)
-    options: dict[str, Any] = {} if kind == source else {"path": source}
-    if kind == "folder":
-        options["skip_bad"] = skip_bad
-    data = DATA.build(kind, options)
-    if not isinstance(data, Finite):
-        raise RequestError(f"data '{source}' is a law, not a set: its items are drawn afresh and without end")
-    return data
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def force(
-    preset: Annotated[str, typer.Argument(help="Of a flow: a name that `hgfctl presets` lists, or a YAML file.")],
+    preset: Annotated[str, typer.Argument(help="A flow's preset: a name that `hgfctl presets` lists, or a YAML file.")],
     settings: training.Settings = None,
     allow_code: console.AllowCode = False,
     num: Annotated[int, typer.Option(min=100, max=20_000, help="How many items of the data fly.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Annotated[Path, typer.Option(help="Where to write.")] = Path("force.png"),
     json: Annotated[bool, typer.Option("--json", help='Print {"files": [...]} and all that was measured.')] = False,
 ) -> None:
-    """What a flow's force does: energy, volume, neighbours, mixing, stiffness and scale over t (PNG, and a table).
+    """Measure a flow's force: energy, volume, neighbours, mixing, stiffness and scale over t (PNG, and a table).
 
     Nothing is trained: draws of the data follow the flow itself.
     """

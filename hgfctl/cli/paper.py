@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from hgfctl.engine.checkpoint import Checkpoint
-    from hgfctl.engine.paper.exhibit import Exhibit, Said
+    from hgfctl.engine.paper.figure import Figure, FigureText
     from hgfctl.presets import Config
     from hgfctl.storage.runs import Run
 
@@ -87,12 +87,12 @@ def paper(
 
     _make_folder(out)
     workshop = Workshop(out, runs, QUICK if quick else FULL, console.device(device))
-    exhibits = workshop.exhibits()
+    figures = workshop.figures()
     index = out / "index.html"
     with replacing(index) as partial:
-        partial.write_text(page(out, exhibits, workshop.colophon(exhibits)), encoding="utf-8")
-    plates = [str(out / plate.file) for said in exhibits.values() for plate in said.plates]
-    facts = {"files": [str(index), *plates], **{name: dict(said.facts) for name, said in exhibits.items()}}
+        partial.write_text(page(out, figures, workshop.colophon(figures)), encoding="utf-8")
+    panels = [str(out / panel.file) for text in figures.values() for panel in text.panels]
+    facts = {"files": [str(index), *panels], **{name: dict(text.facts) for name, text in figures.items()}}
     console.result(index, {**facts, "networks": workshop.origins}, json)
 
 
@@ -108,7 +108,7 @@ def _make_folder(out: Path) -> None:
 
 
 class Workshop:
-    """Makes the exhibits of one page, one after the other.
+    """Makes the figures of one page, one after the other.
 
     Args:
         out: where they go.
@@ -122,7 +122,7 @@ class Workshop:
         self.origins: dict[str, str] = {}
         """Preset -> where the network comes from."""
 
-    def exhibits(self) -> "dict[str, Said]":
+    def figures(self) -> "dict[str, FigureText]":
         """In the order of the page; each is made, unless it is there already."""
         from hgfctl.engine.data.mixture import gmm_mixture
         from hgfctl.engine.metrics.hsd_study import study
@@ -131,54 +131,54 @@ class Workshop:
         effort = self.effort
         lines, particles, flights = phase_space.PRESETS, effort.particles, effort.flights
         return {
-            "score": self._of_model("score", SCORE, score.score_exhibit, {}),
+            "score": self._of_model("score", SCORE, score.figure_of_score, {}),
             "phase-space": self._of_nothing(
                 "phase-space",
-                lambda: phase_space.phase_space_exhibit(portraits_of(list(lines), [], particles, 0, 4.0), particles),
+                lambda: phase_space.figure_of_phase_space(portraits_of(list(lines), [], particles, 0, 4.0), particles),
                 {"particles": particles},
             ),
             "hsd": self._of_nothing(
                 "hsd",
-                lambda: hsd.hsd_exhibit(study(gmm_mixture(), effort.draws, 0, _telling)),
+                lambda: hsd.figure_of_hsd(study(gmm_mixture(), effort.draws, 0, _telling)),
                 {"draws": effort.draws},
             ),
             "reflection": self._of_nothing(
                 "reflection",
-                lambda: reflection.reflection_exhibit(study_of(BOARD, [], flights, 0), flights),
+                lambda: reflection.figure_of_reflection(study_of(BOARD, [], flights, 0), flights),
                 {"flights": flights},
             ),
             "checkerboard": self._of_model(
                 "checkerboard",
                 BOARD,
-                lambda model, spent: reflection.samples_exhibit(model, effort.board, spent),
+                lambda model, spent: reflection.figure_of_samples(model, effort.board, spent),
                 {"samples": effort.board},
             ),
             "digits": self._of_model(
                 "digits",
                 DIGITS,
-                lambda model, spent: digits.digits_exhibit(model, effort.nfe, effort.digits, spent),
+                lambda model, spent: digits.figure_of_digits(model, effort.nfe, effort.digits, spent),
                 {"digits": effort.digits, "nfe": effort.nfe},
             ),
         }
 
-    def colophon(self, exhibits: "Mapping[str, Said]") -> list[str]:
-        """What the page ends with: where the networks come from, and how long everything took."""
+    def colophon(self, figures: "Mapping[str, FigureText]") -> list[str]:
+        """The lines at the page's end: where the networks come from, and how long everything took."""
         times = {
-            name: said.facts["seconds"] + said.facts.get("training_seconds", 0.0) for name, said in exhibits.items()
+            name: text.facts["seconds"] + text.facts.get("training_seconds", 0.0) for name, text in figures.items()
         }
         parts = ", ".join(f"{name} {spent:,.0f} s" for name, spent in times.items())
         lines = [
             f"Made by hgfctl {__version__} (hgfctl visualize paper), device {self.device.type}.",
             f"Time that it took, training included: {parts}; {sum(times.values()):,.0f} s in all.",
-            f"Networks: {'; '.join(f'{preset}: {told}' for preset, told in self.origins.items())}.",
+            f"Networks: {'; '.join(f'{preset}: {origin}' for preset, origin in self.origins.items())}.",
         ]
         if self.effort == QUICK:
             lines.insert(0, "Made with --quick: networks have hardly been trained, and numbers hardly been averaged.")
         return lines
 
-    def _of_nothing(self, name: str, make: "Callable[[], Exhibit]", depends_on: Mapping[str, Any]) -> "Said":
-        """An exhibit that is there already, or is made now."""
-        from hgfctl.engine.paper.exhibit import keep, kept
+    def _of_nothing(self, name: str, make: "Callable[[], Figure]", depends_on: Mapping[str, Any]) -> "FigureText":
+        """A figure that is there already, or is made now."""
+        from hgfctl.engine.paper.figure import keep, kept
 
         origin = {"version": __version__, **depends_on}
         found = kept(self.out, name, origin)
@@ -188,14 +188,14 @@ class Workshop:
         console.note(f"{name}: measuring and drawing")
         began = time.monotonic()
         made = make()
-        exhibit = made.timed(time.monotonic() - began)
-        keep(self.out, name, exhibit, origin)
-        return exhibit.said
+        figure = made.timed(time.monotonic() - began)
+        keep(self.out, name, figure, origin)
+        return figure.text
 
     def _of_model(
-        self, name: str, preset: str, make: "Callable[[Checkpoint, float], Exhibit]", depends_on: Mapping[str, Any]
-    ) -> "Said":
-        """An exhibit of a trained model, made of it and of the seconds that its training took."""
+        self, name: str, preset: str, make: "Callable[[Checkpoint, float], Figure]", depends_on: Mapping[str, Any]
+    ) -> "FigureText":
+        """A figure of a trained model, made of it and of the seconds that its training took."""
         from hgfctl.engine.checkpoint import read_checkpoint
         from hgfctl.storage import tensor_files
 
@@ -235,8 +235,8 @@ class Workshop:
         self._showing(preset, "trained for this page", wanted)
         return session.run
 
-    def _showing(self, preset: str, told: str, config: "Config") -> None:
-        self.origins[preset] = f"{told}, {config.train.steps * config.train.batch:,} items seen"
+    def _showing(self, preset: str, origin: str, config: "Config") -> None:
+        self.origins[preset] = f"{origin}, {config.train.steps * config.train.batch:,} items seen"
 
     def _wanted(self, preset: str) -> "Config":
         """The preset, for as long as the effort allows; samples are drawn at the end alone."""
@@ -270,7 +270,7 @@ def _finished(run: "Run", config: "Config") -> bool:
 
 
 def _alike(wanted: "Config", config: "Config") -> bool:
-    """Whether a run's configuration is that of the preset, whatever was filled in."""
+    """True where a run's configuration is that of the preset, whatever was filled in."""
     for place in ("data", "augment", "model", "flow", "network", "loss", "times"):
         asked, has = getattr(wanted, place), getattr(config, place)
         if (asked is None) != (has is None):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def phase_space(
     presets: Annotated[
         list[str],
-        typer.Argument(metavar="PRESET...", help="Of flows on a line, such as line-oscillation; side by side."),
+        typer.Argument(metavar="PRESET...", help="Presets of flows on a line, such as line-oscillation; side by side."),
     ],
     settings: training.Settings = None,
     allow_code: console.AllowCode = False,
@@ -27,7 +27,7 @@ def phase_space(
             help="Stop where x is this many times as wide as the data, long before the end of a diffusion; 0 never.",
         ),
     ] = 4.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Annotated[Path, typer.Option(help="Where to write.")] = Path("phase-space.png"),
     json: Annotated[bool, typer.Option("--json", help='Print {"files": [...]} and what was drawn.')] = False,
 ) -> None:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def reflection(
-    preset: Annotated[str, typer.Argument(help="Of a reflection in the plane.")] = "checkerboard-reflection",
+    preset: Annotated[str, typer.Argument(help="Preset of a reflection in the plane.")] = "checkerboard-reflection",
     settings: training.Settings = None,
     num: Annotated[int, typer.Option(min=1000, help="How many particles.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Annotated[Path, typer.Option(help="Where to write.")] = Path("reflection.png"),
     json: Annotated[bool, typer.Option("--json", help='Print {"files": [...]} and what was measured.')] = False,
 ) -> None:

@@ -23,7 +23,7 @@ Source = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Where to write; beside the run's samples when left out.")]
 Nfe = Annotated[int | None, typer.Option(min=1, help="Budget of network evaluations; the preset's when left out.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the first item.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first item.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help='Print {"files": [...]} in place of the paths.')]
 
@@ -149,13 +149,13 @@ def score(
 @app.command()
 def hsd(
     draws: Annotated[
-        int, typer.Option(min=50, help="Of the data, for each point of (b); (a) and (c) take fewer.")
+        int, typer.Option(min=50, help="Draws of the data for each point of (b); (a) and (c) take fewer.")
     ] = 1500,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Annotated[Path, typer.Option(help="Where to write.")] = Path("hsd.png"),
     json: Annotated[bool, typer.Option("--json", help='Print {"files": [...]} and the numbers drawn.')] = False,
 ) -> None:
-    """What HSD is worth, on four Gaussians: against ESM, as t -> 0, and its gradient's noise (PNG; a few minutes)."""
+    """Judge HSD on four Gaussians: against ESM, as t -> 0, and its gradient's noise (PNG; a few minutes)."""
     from hgfctl.engine.data.mixture import gmm_mixture
     from hgfctl.engine.figures.hsd import hsd_figure
     from hgfctl.engine.metrics.hsd_study import study

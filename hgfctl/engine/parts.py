@@ -1,12 +1,12 @@
 """The parts that a configuration names: data, network, flow, model; an experiment and a checkpoint both build them."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet
+from hgfctl.engine.data.locate import kind_by_ending
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.choose import ForceContext
@@ -25,8 +25,8 @@ def data_of(config: Config) -> DataSet:
         RequestError: they are not there, or not usable.
     """
     name = config.data.name
-    if name not in DATA and Path(name).suffix in (".npz", ".npy", ".zip"):
-        kind = "folder" if name.endswith(".zip") else "array"
+    kind = None if name in DATA else kind_by_ending(name)
+    if kind is not None:
         raise RequestError(f"unknown data '{name}'; of a file it is data={{name: {kind}, path: {name}}}")
     data: DataSet = DATA.build(name, config.data.options)
     return data

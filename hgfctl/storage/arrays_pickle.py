@@ -49,7 +49,8 @@ class DType:
 def scalar(dtype: DType, value: bytes) -> int | float | bool:
     """A NumPy number as Python's."""
     (number,) = np.frombuffer(value, dtype.dtype)
-    return number.item()
+    plain: int | float | bool = number.item()
+    return plain
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -68,7 +69,8 @@ def _fill(array: np.ndarray, state: Any) -> None:
 
 
 def _from_buffer(buffer: bytes, dtype: DType, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(buffer, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+    array: np.ndarray = np.frombuffer(buffer, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+    return array
 
 
 def _uncalled(*_: Any) -> Any:

@@ -32,7 +32,7 @@ class Stream(Protocol):
 
 
 class Name:
-    """What a file imports: a name, and no more."""
+    """A name that a file imports, and no more."""
 
     __slots__ = ("full",)
 
@@ -77,7 +77,7 @@ def load(
 
 
 KEY_BITS = 60
-"""Of integers that are keys."""
+"""Bits of an integer that is a key, at most."""
 COPIED = 4096
 """Bytes that may be used again and again."""
 _MARK = object()

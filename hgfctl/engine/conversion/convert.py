@@ -23,7 +23,7 @@ from hgfctl.version import __version__
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was written.
+    """The checkpoint that was written.
 
     Args:
         network: that it came from.
@@ -122,6 +122,6 @@ def _kind(value: Tensor) -> str:
 
 
 def _images_seen(path: Path) -> int:
-    """What EDM writes into the names of its snapshots, in thousands; 0 where it does not."""
+    """Images seen, which EDM writes in thousands into the names of its snapshots; 0 where it does not."""
     match = re.fullmatch(r"network-snapshot-(\d{6,9})(-\d+\.\d+)?", path.stem)
     return 1000 * int(match[1]) if match else 0

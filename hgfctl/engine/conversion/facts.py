@@ -1,4 +1,4 @@
-"""What a file says of a network, checked one by one: a file may say anything."""
+"""Statements of a file about a network, checked one by one: a file may say anything."""
 
 import math
 from collections.abc import Mapping

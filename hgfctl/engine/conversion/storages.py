@@ -26,7 +26,7 @@ DTYPES = {
 
 
 def storage(content: bytes) -> Tensor:
-    """What `torch.storage._load_from_bytes` would give, as a vector.
+    """The vector that `torch.storage._load_from_bytes` would give.
 
     The form is `torch.save`'s without a zip: magic number, version, facts about the machine, the storage as a
     persistent id, the list of keys, and the numbers after their count. It is the one that pickling a tensor writes;

@@ -1,4 +1,4 @@
-"""NumPy arrays as data: what `hgfctl sample` writes, and what users save themselves."""
+"""NumPy arrays as data: the files that `hgfctl sample` writes, and those that users save themselves."""
 
 import zipfile
 import zlib
@@ -8,16 +8,18 @@ import numpy as np
 import torch
 
 from hgfctl.engine.data.dataset import Items
+from hgfctl.engine.data.files import Files, reads
 from hgfctl.engine.data.locate import locate
 from hgfctl.errors import RequestError
 
 
+@reads(Files(endings=(".npz", ".npy")))
 def array(path: str) -> Items:
     """Data set `array`: an .npz with `images` (N, H, W, C) or (N, H, W) uint8, or `samples` (N, d) float; `labels` (N,)
     where there are classes. An .npy holds the images or samples alone.
 
     Args:
-        path: of the file; see `locate`.
+        path: the file; see `locate`.
 
     Raises:
         RequestError: no such file, damaged, or not of this form.

@@ -16,7 +16,7 @@ SHRINK = 2**0.2
 SHIFT = 1 / 8
 """Standard deviation of the translation, as a share of the side."""
 TAPS = 12
-"""Length of the filter that doubles and halves the resolution."""
+"""Coefficients of the filter that doubles and halves the resolution."""
 
 
 class Augmented(NamedTuple):
@@ -108,8 +108,9 @@ class Geometric:
 
 
 def transform(labels: Tensor, height: int, width: int) -> Tensor:
-    """Matrices (B, 3, 3) of all that labels (B, 9) say but the flips. They move points
-    (right, down, 1) from the middle of an image, in units of half its larger side.
+    """The moves that labels (B, 9) name, without the flips: matrices (B, 3, 3).
+
+    They move points (right, down, 1) from the middle of an image, in units of half its larger side.
 
     Scaling first, then rotation, anisotropy, translation.
     """

@@ -33,7 +33,7 @@ class Checkerboard(KnownDensity):
         return SmoothCheckerboard(self, sigma)
 
     def on_squares(self, x: Tensor, margin: float = 0.0) -> Tensor:
-        """Whether each point lies on a right square, or within `margin` of one: (B, 2) -> (B,) bool."""
+        """True where a point lies on a right square, or within `margin` of one: (B, 2) -> (B,) bool."""
         x = x.double().unsqueeze(1)
         outside = torch.maximum(self.lower - x, x - self.upper).clamp_min(0)
         return (outside.amax(-1) <= margin).any(1)
@@ -96,7 +96,8 @@ def log_normal_interval(low: Tensor, high: Tensor) -> Tensor:
     flipped = low + high > 0  # by symmetry the interval lies to the left of 0, mostly
     a, b = torch.where(flipped, -high, low), torch.where(flipped, -low, high)
     upper = torch.special.log_ndtr(b)
-    return upper + torch.log(-torch.expm1((torch.special.log_ndtr(a) - upper).clamp(max=-1e-300)))
+    log_mass: Tensor = upper + torch.log(-torch.expm1((torch.special.log_ndtr(a) - upper).clamp(max=-1e-300)))
+    return log_mass
 
 
 def checkerboard(squares: int = 4, smooth: float = 0.0) -> DensityData:

@@ -4,14 +4,15 @@ import hashlib
 import os
 import tarfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from hgfctl.engine.data.dataset import Items
+from hgfctl.engine.data.files import Files, Form, reads
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.storage.arrays_pickle import load_arrays
 from hgfctl.storage.atomic import replacing
@@ -33,6 +34,15 @@ Read = Callable[[str], bytes]
 """A part's file, by its name in the folder."""
 
 
+def _form(options: Mapping[str, Any]) -> Form:
+    return Form((3, 32, 32), 10 if options.get("labels", True) else 0)
+
+
+def _lies_in(place: Path) -> bool:
+    return place.is_dir() and find(place) is not None
+
+
+@reads(Files(endings=(".tar.gz", ".tgz", ".tar"), holds=_lies_in, form=_form))
 def cifar10(
     path: str = "",
     split: Literal["train", "test"] = "train",
@@ -42,8 +52,8 @@ def cifar10(
     """Data set `cifar10`: RGB images, 32 x 32, and classes 0 ... 9.
 
     Args:
-        path: of an archive (cifar-10-binary.tar.gz, cifar-10-python.tar.gz), of what is in one, or of a folder with
-            either; the folder that HGFCTL_DATA names when left out.
+        path: an archive (cifar-10-binary.tar.gz, cifar-10-python.tar.gz), the folder in one, or a folder with either;
+            the folder that HGFCTL_DATA names when left out.
         split: train (50,000 images) or test (10,000).
         labels: false to take no notice of classes.
         download: fetch the archive if nothing is there (170 MB; its checksum is verified).
@@ -57,8 +67,8 @@ def cifar10(
     if source is None:
         if not download:
             raise RequestError(
-                f"CIFAR-10 is not in {home}; --set data.download=true fetches it (170 MB) from\n{URL}, or put that "
-                "file there yourself; --data and HGFCTL_DATA name other places"
+                f"CIFAR-10 is not in {home}; `data.download=true` fetches it (170 MB) from\n{URL}, or put that "
+                "file there yourself; `data.path` and HGFCTL_DATA name other places"
             )
         source = home / next(iter(ARCHIVES))
         fetch(source)

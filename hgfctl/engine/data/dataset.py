@@ -1,15 +1,16 @@
-"""What a data set is: shape, classes, and a stream of batches addressed by position."""
+"""Data sets: shape, classes, and a stream of batches addressed by position."""
 
 import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hgfctl.engine.data.law import Density
 from hgfctl.engine.randomness import generator
 
 
@@ -21,7 +22,10 @@ class Batch(NamedTuple):
 
 
 class DataSet(ABC):
-    """An endless stream of items. A batch depends on its place and the seed alone, so training can resume anywhere."""
+    """An endless stream of items. A batch depends on its place and the seed alone, so training can resume anywhere.
+
+    A data set of your own sets `shape` and defines `batch` and `root_mean_square`; the rest follows.
+    """
 
     shape: tuple[int, ...]
     """Shape of an item: (d,) for vectors, (C, H, W) for images."""
@@ -29,6 +33,14 @@ class DataSet(ABC):
     """Number of classes; 0 without labels."""
     levels: int | None = None
     """Values that a pixel can take, evenly spaced from -1 to 1: 256 of 8-bit images; None of real numbers."""
+    density: Density | None = None
+    """The law that items are drawn from, where they are drawn from one."""
+    class_names: Sequence[str] = ()
+    """Names of classes 0, 1, ...; empty where they have none."""
+    skipped: Sequence[str] = ()
+    """"path: reason" of each item that was left out."""
+    resizable: ClassVar[bool] = False
+    """True where its items are images that can be resized as they are read."""
 
     skipped: Sequence[str] = ()
     """Files that were left out, each with the reason."""
@@ -179,13 +191,14 @@ class Items(Finite):
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.x.dtype} {tuple(self.x.shape)}".encode())
-        for part in self.x.split(4096):
+        for part in torch.split(self.x, 4096):
             digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
 
     def root_mean_square(self) -> float:
-        total = sum(float(self.at(part).x.double().square().sum()) for part in torch.arange(len(self)).split(4096))
-        return (total / self.x.numel()) ** 0.5
+        parts = torch.split(torch.arange(len(self)), 4096)
+        total = sum((float(self.at(part).x.double().square().sum()) for part in parts), 0.0)
+        return float((total / self.x.numel()) ** 0.5)
 
 
 def to_floats(x: Tensor) -> Tensor:

@@ -1,54 +1,22 @@
-"""Analytic laws as data sets: sampled afresh for every batch, with exact log-density and score where there is one."""
+"""Laws as data sets: sampled afresh for every batch."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from torch import Generator, Tensor
-
 from hgfctl.engine.data.dataset import Batch, DataSet
+from hgfctl.engine.data.law import Density, ExactDensity, KnownDensity
 from hgfctl.engine.randomness import generator
 
-
-class Density(ABC):
-    """A law on R^d that can be sampled."""
-
-    dim: int
-
-    @abstractmethod
-    def sample(self, count: int, rng: Generator) -> Tensor:
-        """(count, d) draws, float64."""
-
-    def noised(self, sigma: float) -> "ExactDensity | None":
-        """The law of x + sigma z, z ~ N(0, I), where its score is known; None where it is not."""
-        return None
-
-
-class KnownDensity(Density):
-    """A law whose log-density is known."""
-
-    @abstractmethod
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density in nats: (B, d) -> (B,)."""
-
-
-class ExactDensity(KnownDensity):
-    """A law whose log-density and score are known."""
-
-    @abstractmethod
-    def score(self, x: Tensor) -> Tensor:
-        """grad log p: (B, d) -> (B, d)."""
+__all__ = ["Density", "DensityData", "ExactDensity", "KnownDensity", "known_density", "known_law"]
 
 
 def known_density(data: DataSet) -> ExactDensity | None:
     """The law of the data, where its score is known."""
-    density = data.density if isinstance(data, DensityData) else None
-    return density if isinstance(density, ExactDensity) else None
+    return None if data.density is None else data.density.with_score()
 
 
 def known_law(data: DataSet) -> KnownDensity | None:
     """The law of the data, where its density is known, with or without a score."""
-    density = data.density if isinstance(data, DensityData) else None
-    return density if isinstance(density, KnownDensity) else None
+    return None if data.density is None else data.density.with_log_prob()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Where image files lie: a folder, or a zip as EDM and StyleGAN write it. Both give names, bytes and labels."""
+"""Places where image files lie: a folder, or a zip as EDM and StyleGAN write it; both give names, bytes, labels."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class ImageStore(ABC):
 
     @cached_property
     def names(self) -> list[str]:
-        """Of the image files, with / between folders.
+        """Names of the image files, with / between folders.
 
         Raises:
             RequestError: there are none.
@@ -63,7 +63,7 @@ class ImageStore(ABC):
         if bare:
             raise RequestError(
                 f"{len(bare)} images lie beside the class folders of {self.path}, the first of them {bare[0]}: "
-                "which class?\nmove them into one, or train without classes: --set data.labels=false"
+                "which class?\nmove them into one, or train without classes: `data.labels=false`"
             )
         number = {name: i for i, name in enumerate(classes)}
         return [number[folder] for folder in folders if folder is not None], classes
@@ -81,7 +81,7 @@ class ImageStore(ABC):
         if missing:
             raise RequestError(
                 f"{where} has no label for {len(missing)} of {len(names)} images, the first of them {missing[0]}\n"
-                "add them, or train without classes: --set data.labels=false"
+                "add them, or train without classes: `data.labels=false`"
             )
         labels = [known[name] for name in names]
         wrong = next((label for label in labels if type(label) is not int or label < 0), None)
@@ -129,7 +129,8 @@ class ZipStore(ImageStore):
     def read(self, name: str) -> bytes:
         if getattr(self._open, "process", None) != os.getpid():
             self._open.archive, self._open.process = zipfile.ZipFile(self.path), os.getpid()
-        return self._open.archive.read(name)
+        content: bytes = self._open.archive.read(name)
+        return content
 
     def _list(self) -> list[str]:
         return self._members

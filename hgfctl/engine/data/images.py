@@ -1,11 +1,14 @@
 """Image files as data: folders and zips, in memory where they fit, else decoded as they are needed."""
 
 import hashlib
+import math
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor
 
 from hgfctl.engine.data.dataset import Batch, Finite, Items, to_floats
 from hgfctl.engine.data.decoding import Channels, decoded
+from hgfctl.engine.data.files import Files, Form, reads
 from hgfctl.engine.data.image_stores import ImageStore, store
 from hgfctl.engine.data.locate import locate
 from hgfctl.engine.randomness import generator
@@ -37,6 +41,8 @@ class Images(Items):
     class_names: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
+    resizable: ClassVar[bool] = True
+
 
 class StoredImages(Finite):
     """Images that are decoded, by several threads, when they are needed.
@@ -51,6 +57,7 @@ class StoredImages(Finite):
     """
 
     levels = 256
+    resizable = True
 
     def __init__(
         self,
@@ -59,7 +66,7 @@ class StoredImages(Finite):
         shape: tuple[int, ...],
         labels: Tensor | None,
         resized: bool,
-        class_names: list[str],
+        class_names: Sequence[str],
         skipped: Sequence[str],
     ) -> None:
         self.images, self.names, self.shape, self.labels = images, names, shape, labels
@@ -91,8 +98,9 @@ class StoredImages(Finite):
 
     def root_mean_square(self) -> float:
         chosen = torch.randperm(len(self), generator=generator("moments"))[:MOMENTS_FROM]
-        total = sum(float(self.at(part).x.double().square().sum()) for part in chosen.split(512))
-        return (total / len(chosen) / np.prod(self.shape)) ** 0.5
+        parts = torch.split(chosen, 512)
+        total = sum((float(self.at(part).x.double().square().sum()) for part in parts), 0.0)
+        return float((total / len(chosen) / math.prod(self.shape)) ** 0.5)
 
     def _decoded(self, i: int) -> np.ndarray:
         channels, height, width = self.shape
@@ -102,6 +110,16 @@ class StoredImages(Finite):
         return pixels
 
 
+def _form(options: Mapping[str, Any]) -> Form | None:
+    side = options.get("resolution")
+    return None if side is None else Form((options.get("channels") or 3, side, side), 0)
+
+
+def _any_place(place: Path) -> bool:
+    return True
+
+
+@reads(Files(endings=(".zip",), holds=_any_place, last=True, images=store, form=_form))
 def folder(
     path: str,
     resolution: int | None = None,
@@ -115,7 +133,7 @@ def folder(
     that they lie in. Grey if all images are, else RGB.
 
     Args:
-        path: of the folder or zip; see `locate`.
+        path: the folder or zip; see `locate`.
         resolution: crop the middle square of each image and resize it to this (Lanczos); when left out, all images
             must be of one size.
         channels: 1 to make all grey, 3 to make all RGB.
@@ -129,45 +147,60 @@ def folder(
     """
     source = store(locate(path, origin))
     side = None if resolution is None else (resolution, resolution)
-    shapes: dict[str, tuple[int, ...]] = {}
-    pixels: dict[str, np.ndarray] | None = {}
-    bad: dict[str, str] = {}
-    used = 0
-    for name, image in decode_all(source, side, channels):
-        if isinstance(image, str):
-            bad[name] = image
-            continue
-        shapes[name] = image.shape
-        used += image.nbytes
-        if pixels is not None:
-            pixels[name] = image
-            if used > memory_gib * GIB:
-                pixels = None
-    size = usual_size(shapes.values())
-    bad |= {name: f"is {_size(s)}, and most are {_size(size)}" for name, s in shapes.items() if s[:2] != size}
+    found = _read(source, side, channels, memory_gib * GIB)
+    size = usual_size(found.shapes.values())
+    bad = found.unreadable | {
+        name: f"is {_size(s)}, and most are {_size(size)}" for name, s in found.shapes.items() if s[:2] != size
+    }
     skipped = [f"{source.where(name)}: {bad[name]}" for name in source.names if name in bad]
     kept = [name for name in source.names if name not in bad]
     if not kept:
         raise RequestError(f"none of the {len(source.names)} images in {source.path} can be used; {skipped[0]}")
     if skipped and not skip_bad:
-        hint = (
-            ""
-            if len(shapes) < len(kept) + len(bad)
-            else "; data.resolution=N (eval-fid --resolution N) makes all of them N x N"
-        )
+        hint = "; `data.resolution=N` (`resolution=N` of eval-fid) makes all of them N x N"
         raise RequestError(
             f"{len(skipped)} of {len(source.names)} images cannot be used: {skipped[0]}\n"
-            f"--skip-bad leaves such images out{hint}"
+            "`skip_bad` leaves such images out" + ("" if found.unreadable else hint)
         )
     known = source.labels(kept) if labels else None
     classes, names = (None, []) if known is None else (torch.tensor(known[0]), known[1])
-    depth = max(shapes[name][2] for name in kept)
-    if pixels is None:
+    depth = max(found.shapes[name][2] for name in kept)
+    if found.pixels is None:
         return StoredImages(source, kept, (depth, *size), classes, side is not None, names, skipped)
-    whole = np.stack(
-        [image if image.shape[2] == depth else image.repeat(depth, 2) for image in (pixels[name] for name in kept)]
-    )
-    return Images(torch.from_numpy(whole).permute(0, 3, 1, 2).contiguous(), classes, names, skipped)
+    x = _stacked([found.pixels[name] for name in kept], depth)
+    return Images(x, classes, names, skipped)
+
+
+@dataclass
+class _Found:
+    """Images of a store, by their names: pixels (H, W, C), if they are kept; shapes; what is wrong with the others."""
+
+    pixels: dict[str, np.ndarray] | None = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def _read(source: ImageStore, side: tuple[int, int] | None, channels: Channels | None, most_bytes: float) -> _Found:
+    """Decodes every image; pixels are kept unless they take more than so many bytes."""
+    found = _Found()
+    used = 0
+    for name, image in decode_all(source, side, channels):
+        if isinstance(image, str):
+            found.unreadable[name] = image
+            continue
+        found.shapes[name] = image.shape
+        used += image.nbytes
+        if used > most_bytes:
+            found.pixels = None
+        elif found.pixels is not None:
+            found.pixels[name] = image
+    return found
+
+
+def _stacked(images: Sequence[np.ndarray], depth: int) -> Tensor:
+    """Images (H, W, 1 or depth) -> (N, depth, H, W)."""
+    whole = np.stack([image if image.shape[2] == depth else image.repeat(depth, 2) for image in images])
+    return torch.from_numpy(whole).permute(0, 3, 1, 2).contiguous()
 
 
 def usual_size(shapes: Iterable[tuple[int, ...]]) -> tuple[int, int]:

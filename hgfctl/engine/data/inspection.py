@@ -1,4 +1,4 @@
-"""What can be said of a data set before anything is trained on it."""
+"""Figures of a data set, to look at before anything is trained on it."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def inspect(data: Finite) -> Inspection:
     channels = data.shape[0] if images else 1
     sums = torch.zeros(2, channels, dtype=torch.float64)
     kinds = np.zeros(data.classes, np.int64)
-    for part in torch.arange(len(data)).split(1024):
+    for part in torch.split(torch.arange(len(data)), 1024):
         x, labels = data.at(part)
         flat = (x.transpose(0, 1) if images else x.unsqueeze(0)).double().reshape(channels, -1)
         sums += torch.stack([flat.sum(1), flat.square().sum(1)])
@@ -56,10 +56,10 @@ def inspect(data: Finite) -> Inspection:
         count=len(data),
         shape=data.shape,
         classes=kinds.tolist(),
-        class_names=getattr(data, "class_names", []),
+        class_names=list(data.class_names),
         mean=mean.tolist(),
         sd=(square - mean**2).clamp_min(0).sqrt().tolist(),
         root_mean_square=float(square.mean().sqrt()),
-        skipped=getattr(data, "skipped", []),
+        skipped=list(data.skipped),
         sheet=data.at(chosen),
     )

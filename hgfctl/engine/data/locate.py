@@ -1,8 +1,10 @@
-"""Where a user's data lies."""
+"""Places where a user's data lie, and the data set that reads them."""
 
 import os
 from pathlib import Path
 
+from hgfctl.engine.data import DATA
+from hgfctl.engine.data.files import files_of, readers
 from hgfctl.errors import RequestError
 
 
@@ -31,21 +33,23 @@ def locate(path: str, origin: str = "") -> Path:
 
 
 def kind_of(source: str) -> str:
-    """Which data set reads a path: array for .npz and .npy, cifar10 for its archives and folders, folder for folders
-    and zips of images; a name of a data set that needs no path stands for itself.
+    """Which data set reads a path; a name of a data set that needs no path stands for itself.
+
+    Endings decide first, then names, then what lies at the place; see `files.Files`.
 
     Raises:
-        RequestError: neither.
+        RequestError: neither a name nor a place where anything lies.
     """
-    from hgfctl.engine.data import DATA
-    from hgfctl.engine.data.cifar10 import find
-
-    name = source.lower()
-    if name.endswith((".npz", ".npy")):
-        return "array"
-    if name.endswith((".tar.gz", ".tgz", ".tar")):
-        return "cifar10"
+    named = kind_by_ending(source)
+    if named is not None and not files_of(named).last:
+        return named
     if source in DATA and not Path(source).exists():
         return source
     place = locate(source)
-    return "cifar10" if place.is_dir() and find(place) else "folder"
+    return next(name for name, files in readers().items() if files.holds(place))
+
+
+def kind_by_ending(source: str) -> str | None:
+    """Which data set reads files of this ending, whether there is such a file or not; None where none does."""
+    lower = source.lower()
+    return next((name for name, files in readers().items() if lower.endswith(files.endings)), None)

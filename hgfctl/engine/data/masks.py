@@ -1,4 +1,4 @@
-"""Which part of an item is hidden."""
+"""Masks: the part of an item that is hidden."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def mask(text: str, shape: tuple[int, ...]) -> Tensor:
         hidden[(..., *known[text])] = True
         return hidden
     if len(shape) != 3 or Path(text).suffix.lower() not in (".png", ".jpg", ".jpeg", ".bmp", ".webp"):
-        raise RequestError(f"--mask {text}: none of {', '.join(known)}" + (", and no picture" * (len(shape) == 3)))
+        raise RequestError(f"`mask` {text}: none of {', '.join(known)}" + (", and no picture" * (len(shape) == 3)))
     return hidden | _picture(locate(text), shape[1], shape[2])
 
 
@@ -48,7 +48,7 @@ def _picture(path: Path, height: int, width: int) -> Tensor:
         with Image.open(path) as picture:
             grey = np.asarray(picture.convert("L"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RequestError(f"--mask {path}: cannot be read as a picture ({error})") from None
+        raise RequestError(f"`mask` {path}: cannot be read as a picture ({error})") from None
     if grey.shape != (height, width):
-        raise RequestError(f"--mask {path} has {grey.shape[1]} x {grey.shape[0]} pixels, the images {width} x {height}")
+        raise RequestError(f"`mask` {path} has {grey.shape[1]} x {grey.shape[0]} pixels, the images {width} x {height}")
     return torch.from_numpy(grey > 127)

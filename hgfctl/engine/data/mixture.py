@@ -43,7 +43,7 @@ class GaussianMixture(ExactDensity):
         )
 
     def posterior(self, x: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of x = a x0 + b z, component by component.
+        """The law of x = a x0 + b z, component by component.
 
         Args:
             x: (B, d), float64.

@@ -43,7 +43,8 @@ class RotationMixture(KnownDensity):
         volume = torch.where(angles == 0, 0.0, volume)
         images = 2 * volume - 0.5 * (angles / self.sd) ** 2
         constant = math.log(8 * math.pi**2) - 1.5 * math.log(2 * math.pi * self.sd**2)
-        return images.flatten(1).logsumexp(1) + constant - math.log(len(self.centres))
+        density: Tensor = images.flatten(1).logsumexp(1) + constant - math.log(len(self.centres))
+        return density
 
 
 def so3_mixture(modes: int = 6, sd: float = 0.15, seed: int = 0) -> DensityData:

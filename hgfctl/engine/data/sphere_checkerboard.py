@@ -37,16 +37,17 @@ class SphereCheckerboard(KnownDensity):
         return torch.stack([across * longitude.cos(), across * longitude.sin(), z], 1)
 
     def on_cells(self, x: Tensor) -> Tensor:
-        """Whether each point, of any length, lies in the direction of a right cell: (B, 3) -> (B,) bool."""
+        """True where a point, of any length, lies in the direction of a right cell: (B, 3) -> (B,) bool."""
         x = x.double()
         z = x[:, 2] / x.norm(dim=1)
         band = ((z + 1) / 2 * self.bands).floor().clamp(0, self.bands - 1)
         turn = torch.remainder(torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi), 1)
         sector = (turn * self.sectors).floor().clamp(0, self.sectors - 1)
-        return (band + sector) % 2 == 0
+        right: Tensor = (band + sector) % 2 == 0
+        return right
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Of the density a unit of area, on the unit sphere: (B, 3) -> (B,)."""
+        """Log-density a unit of area, on the unit sphere: (B, 3) -> (B,)."""
         area = 4 * math.pi * len(self.cells) / (self.bands * self.sectors)
         return torch.full((len(x),), -math.log(area), dtype=torch.float64).masked_fill(~self.on_cells(x), -math.inf)
 

@@ -38,7 +38,7 @@ def torchvision_set(
             raise HgfctlError(f"cannot fetch {dataset} from {kind.mirrors[0]}: {error}") from None
         folder = root / kind.__name__ / "raw"
         raise RequestError(
-            f"{dataset} is not in {folder}; --set data.download=true fetches it from {kind.mirrors[0]}\n"
+            f"{dataset} is not in {folder}; `data.download=true` fetches it from {kind.mirrors[0]}\n"
             f"by hand: put {', '.join(name for name, _ in kind.resources)} there, unpacked"
         ) from None
     return Items(torch.nn.functional.pad(source.data.unsqueeze(1), (2, 2, 2, 2)), source.targets)
@@ -59,4 +59,5 @@ def require_torchvision() -> ModuleType:
             f"torchvision cannot be loaded beside torch {torch.__version__} ({reason}); "
             "install both from one place: pip install --force-reinstall torch torchvision"
         ) from None
-    return torchvision
+    loaded: ModuleType = torchvision
+    return loaded

@@ -10,7 +10,7 @@ from hgfctl import presets
 from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint, with_flow
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
-from hgfctl.engine.data.images import Images, StoredImages
+from hgfctl.engine.data.files import admitted
 from hgfctl.engine.data.locate import kind_of, locate
 from hgfctl.engine.evaluation.feature_files import holds_features, read_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet
@@ -56,8 +56,7 @@ def opened(
         kind = kind_of(source)
         if kind != source:
             options["path"] = source
-    if kind == "folder":
-        options |= {"skip_bad": skip_bad} | ({} if resolution is None else {"resolution": resolution})
+    options |= admitted(kind, skip_bad=skip_bad, resolution=resolution)
     return _built(kind, options, split)
 
 
@@ -68,7 +67,7 @@ def check_taken(sources: Sequence[Source], resolution: int | None, split: str | 
         sources: what was opened.
         resolution, split: see `opened`.
     """
-    if resolution is not None and not any(isinstance(one, Images | StoredImages) for one in sources):
+    if resolution is not None and not any(isinstance(one, DataSet) and one.resizable for one in sources):
         raise RequestError("--resolution is for folders and zips of images, and there are none")
     if split is not None and all(isinstance(one, FeatureSet) for one in sources[1:]):
         raise RequestError("--split is for data sets, and the reference is a file of features")

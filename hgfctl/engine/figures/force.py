@@ -1,4 +1,4 @@
-"""What the force of a flow does, in six panels."""
+"""The work of a flow's force, in six panels."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def force_figure(report: ForceReport, title: str = "") -> Picture:
 
 
 def verdict(report: ForceReport) -> str:
-    """What kind of force it is, in a few words."""
+    """The kind of force, in a few words."""
     if report.conservative:
         return "conservative"
     if report.keeps_energy:

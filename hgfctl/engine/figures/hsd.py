@@ -1,4 +1,4 @@
-"""What the Hamiltonian score discrepancy is worth, in three panels (HSM24, section 6)."""
+"""The worth of the Hamiltonian score discrepancy, in three panels (HSM24, section 6)."""
 
 from hgfctl.engine.figures.picture import Picture, from_figure
 from hgfctl.engine.metrics.hsd_study import Study

@@ -9,7 +9,7 @@ from hgfctl.storage.sample_files import to_bytes
 
 
 def interpolation_figure(x: Tensor, background: Tensor | None = None) -> Picture:
-    """What lies between pairs of items.
+    """The ways between pairs of items.
 
     Args:
         x: (F, B, C, H, W) images in [-1, 1] or (F, B, d) vectors, d >= 2; F fractions of the way for each of B pairs.

@@ -24,7 +24,7 @@ MOMENTS = 4
 """Clouds, evenly spaced in time."""
 PATHS = 5
 POINTS = 500
-"""Of a path."""
+"""Points of a path."""
 MASSES = (0.9, 0.5)
 """Shares of the particles that a cloud's contours hold."""
 REACH = 4.0
@@ -59,11 +59,11 @@ class Portrait:
 
     @property
     def whole(self) -> bool:
-        """Whether the picture ends at T."""
+        """True where the picture ends at T."""
         return bool(np.isclose(self.times[-1], self.T))
 
     def facts(self) -> dict[str, Any]:
-        """What is drawn, and how well the prior fits the law of x_T (Kolmogorov and Smirnov's two-sample test)."""
+        """Times and spreads, and how well the prior fits the law of x_T (Kolmogorov and Smirnov's two-sample test)."""
         return {
             "name": self.name,
             "flow": flow_name(self.flow),

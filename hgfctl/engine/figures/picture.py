@@ -1,4 +1,4 @@
-"""What figures return: something that can be saved whole or not at all."""
+"""Pictures, as figures return them: they are saved whole or not at all."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class Picture:
 
 
 def from_image(image: "Image") -> Picture:
-    """Of a PIL image."""
+    """A picture of a PIL image."""
     return Picture(lambda path: image.save(path))
 
 
 def from_figure(figure: "Figure", dpi: int = 150) -> Picture:
-    """Of a matplotlib figure."""
+    """A picture of a matplotlib figure."""
     return Picture(lambda path: figure.savefig(path, dpi=dpi))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FLIGHTS = 5
 POINTS = 1500
-"""Of a flight's picture."""
+"""Points of a flight's line."""
 PIXELS = 80
 """A side of the box."""
 CLOUDS = (0.05, 0.125, 0.25, 0.5)
@@ -130,7 +130,7 @@ def reflection_figure(found: ReflectionStudy) -> Picture:
 
 
 def _law(axes: "Axes", x: Tensor, found: ReflectionStudy, brightest: float) -> "AxesImage":
-    """Of draws, as a multiple of the uniform density."""
+    """Draws the density of x, as a multiple of the uniform one."""
     lo, hi = found.flow.walls
     drawn = axes.imshow(
         _relative(x, found.flow.walls).T, origin="lower", extent=(lo, hi, lo, hi), cmap="Blues", vmin=0, vmax=brightest

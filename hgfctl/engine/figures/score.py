@@ -30,7 +30,7 @@ FAINT = 12.0
 
 @dataclass(frozen=True)
 class ScorePicture:
-    """What is drawn.
+    """The fields and draws of one picture.
 
     Args:
         points: draws of the data, (N, 2).

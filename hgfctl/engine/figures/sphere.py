@@ -18,7 +18,7 @@ ROUND = 1e-3
 
 
 def on_a_sphere(x: Tensor) -> bool:
-    """Whether points (N, d) are those of a sphere around the origin of R^3."""
+    """True where points (N, d) are those of a sphere around the origin of R^3."""
     if x.shape[1] != 3 or len(x) < 2:
         return False
     length = x.double().norm(dim=1)
@@ -26,7 +26,7 @@ def on_a_sphere(x: Tensor) -> bool:
 
 
 def are_rotations(x: Tensor) -> bool:
-    """Whether points (N, d) are rotation matrices."""
+    """True where points (N, d) are rotation matrices."""
     return x.shape[1] == 9 and not bool(SO3().outside(x).any())
 
 

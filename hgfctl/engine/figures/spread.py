@@ -42,7 +42,7 @@ def window(clouds: np.ndarray, paths: np.ndarray) -> tuple[float, float]:
 
 
 def density_2d(x: np.ndarray, y: np.ndarray, x_window: tuple[float, float], y_window: tuple[float, float]) -> Cells:
-    """Of particles (N,), smoothed."""
+    """The density of particles (N,), smoothed."""
     from scipy.ndimage import gaussian_filter
 
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=CELLS, range=[x_window, y_window])
@@ -52,7 +52,7 @@ def density_2d(x: np.ndarray, y: np.ndarray, x_window: tuple[float, float], y_wi
 
 
 def density_1d(x: np.ndarray, frame: tuple[float, float], reflecting: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Of particles (N,), smoothed: centres and values; `reflecting` where the window ends at walls."""
+    """The density of particles (N,), smoothed: centres and values; `reflecting` where the window ends at walls."""
     from scipy.ndimage import gaussian_filter1d
 
     counts, edges = np.histogram(x, bins=CELLS, range=frame)
@@ -68,4 +68,5 @@ def levels(density: np.ndarray, masses: Sequence[float]) -> list[float]:
 
 
 def _centres(edges: np.ndarray) -> np.ndarray:
-    return (edges[:-1] + edges[1:]) / 2
+    centres: np.ndarray = (edges[:-1] + edges[1:]) / 2
+    return centres

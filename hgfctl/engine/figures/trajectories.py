@@ -48,7 +48,7 @@ class Course:
 
     @property
     def zooms(self) -> bool:
-        """Whether each moment has its own window."""
+        """True where each moment has its own window."""
         return not self.walls and max(self._reach) > ZOOM_BEYOND * min(self._reach)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The paper's figures that need no photographs: a module an exhibit, which measures, draws, and says what it measured.
+"""The paper's figures that need no photographs: a module a figure, which measures, draws, and tells what it measured.
 
 `page` binds them into one HTML file.
 """

@@ -5,12 +5,12 @@ import torch
 from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.figures.samples import samples_figure
 from hgfctl.engine.metrics.digits_judge import DigitsJudge
-from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.paper.figure import Figure, FigureText, Panel
 
 SHOWN = 80
 
 
-def digits_exhibit(model: Checkpoint, nfe: int, num: int, seconds: float) -> Exhibit:
+def figure_of_digits(model: Checkpoint, nfe: int, num: int, seconds: float) -> Figure:
     """Args:
     model: a trained flow on scikit-learn's digits.
     nfe: budget of network evaluations a digit.
@@ -42,7 +42,7 @@ def digits_exhibit(model: Checkpoint, nfe: int, num: int, seconds: float) -> Exh
     facts = {"label": right, "label_real": best, "frechet": distance, "frechet_real": floor}
     facts |= {"nfe": sampler.nfe, "num": num, "training_seconds": seconds}
     alt = "A grid of generated handwritten digits: ten columns, from 0 to 9, eight rows."
-    return Exhibit(
-        Said("Generated digits", caption, measured, [Plate("digits.png", alt)], facts),
+    return Figure(
+        FigureText("Generated digits", caption, measured, [Panel("digits.png", alt)], facts),
         [samples_figure(x[:SHOWN], labels[:SHOWN])],
     )

@@ -1,12 +1,12 @@
-"""What the Hamiltonian score discrepancy is worth."""
+"""The worth of the Hamiltonian score discrepancy."""
 
 from hgfctl.engine.figures.hsd import hsd_figure
 from hgfctl.engine.metrics.hsd_study import Study
-from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.paper.figure import Figure, FigureText, Panel
 from hgfctl.engine.statistics.estimate import Estimate
 
 
-def hsd_exhibit(study: Study) -> Exhibit:
+def figure_of_hsd(study: Study) -> Figure:
     """Args:
     study: all three panels.
     """
@@ -42,8 +42,8 @@ def hsd_exhibit(study: Study) -> Exhibit:
         "goes to 0, with a trained critic's points near it; and signal-to-noise ratios over noise levels, HSM's with "
         "the best critic nearly constant, DSM's falling steeply."
     )
-    return Exhibit(
-        Said("What HSD is worth", caption, measured, [Plate("hsd.png", alt)], study.facts()),
+    return Figure(
+        FigureText("What HSD is worth", caption, measured, [Panel("hsd.png", alt)], study.facts()),
         [hsd_figure(study, caption=False)],
     )
 

@@ -8,7 +8,7 @@ from string import Template
 
 from PIL import Image
 
-from hgfctl.engine.paper.exhibit import Plate, Said
+from hgfctl.engine.paper.figure import FigureText, Panel
 from hgfctl.version import __version__
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -25,39 +25,39 @@ WIDE = 1.8
 """Width over height from which a picture is scrolled sideways on a phone rather than shrunk."""
 
 
-def page(folder: Path, exhibits: Mapping[str, Said], colophon: Sequence[str]) -> str:
+def page(folder: Path, figures: Mapping[str, FigureText], colophon: Sequence[str]) -> str:
     """The whole document.
 
     Args:
         folder: where the pictures lie.
-        exhibits: name -> what is said of it, in order.
+        figures: name -> its text, in order.
         colophon: lines at the end.
     """
-    numbered = [(i, name, said) for i, (name, said) in enumerate(exhibits.items(), start=1)]
+    numbered = [(i, name, text) for i, (name, text) in enumerate(figures.items(), start=1)]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         version=escape(__version__),
         title=escape(TITLE),
         introduction=_paragraphs(INTRODUCTION),
         contents="\n".join(
-            f'<li><a href="#{escape(name)}">{escape(said.title)}</a></li>' for _, name, said in numbered
+            f'<li><a href="#{escape(name)}">{escape(text.title)}</a></li>' for _, name, text in numbered
         ),
         sections="\n".join(_section(folder, *one) for one in numbered),
         colophon=_paragraphs(colophon),
     )
 
 
-def _section(folder: Path, number: int, name: str, said: Said) -> str:
+def _section(folder: Path, number: int, name: str, text: FigureText) -> str:
     heading = f"{escape(name)}-title"
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(what)}</th><td>{escape(value)}</td></tr>' for what, value in said.measured
+        f'<tr><th scope="row">{escape(what)}</th><td>{escape(value)}</td></tr>' for what, value in text.measured
     )
-    pictures = "\n".join(_card(folder, plate) for plate in said.plates)
+    pictures = "\n".join(_card(folder, panel) for panel in text.panels)
     return f"""<section id="{escape(name)}" aria-labelledby="{heading}">
-<h2 id="{heading}">{number}. {escape(said.title)}</h2>
+<h2 id="{heading}">{number}. {escape(text.title)}</h2>
 <figure>
 {pictures}
 <figcaption>
-{_paragraphs(said.caption)}
+{_paragraphs(text.caption)}
 </figcaption>
 </figure>
 <table>
@@ -69,8 +69,8 @@ def _section(folder: Path, number: int, name: str, said: Said) -> str:
 </section>"""
 
 
-def _card(folder: Path, plate: Plate) -> str:
-    path = folder / plate.file
+def _card(folder: Path, panel: Panel) -> str:
+    path = folder / panel.file
     with Image.open(path) as image:
         width, height = image.size
     shape = " wide" if width > WIDE * height else " small" if width < 600 else ""
@@ -78,7 +78,7 @@ def _card(folder: Path, plate: Plate) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return (
         f'<div class="card{shape}"{scroll}><img src="data:image/png;base64,{data}" width="{width}" height="{height}" '
-        f'alt="{escape(plate.alt)}"></div>'
+        f'alt="{escape(panel.alt)}"></div>'
     )
 
 

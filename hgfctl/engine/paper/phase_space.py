@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from hgfctl.engine.figures.phase_space import Portrait, phase_space_figure
-from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.paper.figure import Figure, FigureText, Panel
 
 PRESETS = ("line-diffusion", "line-flow-matching", "line-oscillation")
 
 
-def phase_space_exhibit(portraits: Sequence[Portrait], num: int) -> Exhibit:
+def figure_of_phase_space(portraits: Sequence[Portrait], num: int) -> Figure:
     """Args:
     portraits: of flows on a line.
     num: particles in each.
@@ -45,8 +45,8 @@ def phase_space_exhibit(portraits: Sequence[Portrait], num: int) -> Exhibit:
         "Side by side, clouds of particles in the plane of position and velocity, coloured from blue to red by time: "
         "sheared to the side in diffusion and flow matching, turned by a quarter in oscillation."
     )
-    return Exhibit(
-        Said("Three flows in phase space", caption, measured, [Plate("phase-space.png", alt)], {"flows": facts}),
+    return Figure(
+        FigureText("Three flows in phase space", caption, measured, [Panel("phase-space.png", alt)], {"flows": facts}),
         [phase_space_figure(portraits)],
     )
 

@@ -7,16 +7,16 @@ from hgfctl.engine.data.checkerboard import Checkerboard
 from hgfctl.engine.data.density import DensityData
 from hgfctl.engine.figures.reflection import ReflectionStudy, reflection_figure
 from hgfctl.engine.figures.trajectories import Course, panels
-from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.paper.figure import Figure, FigureText, Panel
 from hgfctl.engine.parts import data_of
 from hgfctl.engine.sampling.sampler import FlowSampler
 
 PARTICLES = 2000
-"""Of the picture of the way back."""
+"""Particles in the picture of the way back."""
 NEAR = 0.02
 
 
-def reflection_exhibit(found: ReflectionStudy, num: int) -> Exhibit:
+def figure_of_reflection(found: ReflectionStudy, num: int) -> Figure:
     """Args:
     found: free flight of the data.
     num: draws of them.
@@ -48,8 +48,8 @@ def reflection_exhibit(found: ReflectionStudy, num: int) -> Exhibit:
         "square, and the distance from the uniform law falling over time to the noise of the histogram. Below: the "
         "board blurring until the square is evenly filled."
     )
-    return Exhibit(
-        Said("Reflection: walls make it uniform", caption, measured, [Plate("reflection.png", alt)], facts),
+    return Figure(
+        FigureText("Reflection: walls make it uniform", caption, measured, [Panel("reflection.png", alt)], facts),
         [reflection_figure(found)],
     )
 
@@ -58,7 +58,7 @@ def _both(found: ReflectionStudy, t: float) -> str:
     return f"{found.at(t).measured:.4f}; {(found.decay.left(t) ** 2 + found.at(t).floor ** 2) ** 0.5:.4f}"
 
 
-def samples_exhibit(model: Checkpoint, num: int, seconds: float) -> Exhibit:
+def figure_of_samples(model: Checkpoint, num: int, seconds: float) -> Figure:
     """Args:
     model: a trained reflection on a checkerboard.
     num: samples to judge it by.
@@ -89,12 +89,12 @@ def samples_exhibit(model: Checkpoint, num: int, seconds: float) -> Exhibit:
     facts = {"on_squares": on, "near_squares": near, "outside": outside, "nfe": sampler.nfe, "num": num}
     facts["training_seconds"] = seconds
     alt = "Six moments from a uniformly filled square to a checkerboard, with arrows of the velocity field."
-    return Exhibit(
-        Said("Reflection, back to the data", caption, measured, [Plate("checkerboard.png", alt)], facts),
+    return Figure(
+        FigureText("Reflection, back to the data", caption, measured, [Panel("checkerboard.png", alt)], facts),
         [panels(Course(course, sampler.plan.times, sampler.velocity, walls))],
     )
 
 
 def _share(board: Checkerboard) -> float:
-    """Of the box that the right squares take."""
+    """The share of the box that the right squares take."""
     return len(board.lower) * (board.side / 2) ** 2

@@ -8,17 +8,17 @@ from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.density import known_density
 from hgfctl.engine.figures.score import picture_of, score_figure
 from hgfctl.engine.metrics.score_report import score_report
-from hgfctl.engine.paper.exhibit import Exhibit, Plate, Said
+from hgfctl.engine.paper.figure import Figure, FigureText, Panel
 from hgfctl.engine.parts import data_of, fresh_network
 from hgfctl.engine.randomness import generator
 
 T = 0.2
-"""Of the HVP that is drawn."""
+"""The time t of the HVP that is drawn."""
 TIMES = (0.05, T)
 """At which HSD is measured."""
 
 
-def score_exhibit(model: Checkpoint, seconds: float) -> Exhibit:
+def figure_of_score(model: Checkpoint, seconds: float) -> Figure:
     """Args:
     model: a trained score in the plane, of data whose score is known.
     seconds: of its training.
@@ -64,7 +64,7 @@ def score_exhibit(model: Checkpoint, seconds: float) -> Exhibit:
         "Four panels: the density with four blobs; two vector fields that look alike, the learned and the true score, "
         "pointing towards the blobs; and the HVP of the learned score, with much shorter arrows."
     )
-    return Exhibit(
-        Said("A learned score, and the HVP that vanishes", caption, measured, [Plate("score.png", alt)], facts),
+    return Figure(
+        FigureText("A learned score, and the HVP that vanishes", caption, measured, [Panel("score.png", alt)], facts),
         [picture],
     )

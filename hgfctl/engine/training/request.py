@@ -12,6 +12,7 @@ from typing import Any
 
 from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint
 from hgfctl.engine.compatibility import with_defaults
+from hgfctl.engine.data.files import admitted
 from hgfctl.engine.data.locate import kind_of
 from hgfctl.engine.ranks import Ranks
 from hgfctl.errors import RequestError
@@ -137,9 +138,10 @@ def _configuration(
         config = load(preset, changes)
     config = with_path(config, data)
     if skip_bad:
-        if config.data.name != "folder":
+        skipping = admitted(config.data.name, skip_bad=True)
+        if not skipping:
             raise RequestError(f"`skip_bad` is for image folders, and the data is '{config.data.name}'")
-        config = _with_data(config, "folder", {**config.data.options, "skip_bad": True})
+        config = _with_data(config, config.data.name, {**config.data.options, **skipping})
     if run is not None and stored is not None:
         _refuse_change(run, stored, config, force)
     return config

@@ -6,6 +6,7 @@ import torch
 
 from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.dataset import DataSet, Items
+from hgfctl.engine.data.files import files_of
 from hgfctl.engine.experiment import experiment
 from hgfctl.engine.randomness import generator
 from hgfctl.presets import Component, Config
@@ -13,13 +14,10 @@ from hgfctl.presets import Component, Config
 
 def stand_in(config: Config) -> DataSet | None:
     """Noise in the shape of the data that a configuration names, where it says their shape; for dry runs."""
-    options = config.data.options
-    if config.data.name == "cifar10":
-        shape, classes = (3, 32, 32), 10 if options.get("labels", True) else 0
-    elif config.data.name == "folder" and "resolution" in options:
-        shape, classes = (options.get("channels") or 3, options["resolution"], options["resolution"]), 0
-    else:
+    form = files_of(config.data.name).form(config.data.options)
+    if form is None:
         return None
+    shape, classes = form
     x = torch.randint(0, 256, (64, *shape), generator=generator("stand-in"), dtype=torch.uint8)
     return Items(x, torch.arange(64) % classes if classes else None)
 

@@ -1,4 +1,4 @@
-"""An exhibit: pictures, what they show, and what was measured; kept in a folder, and found there again."""
+"""A figure: pictures, what they show, and what was measured; kept in a folder, and found there again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from hgfctl.storage.atomic import replacing
 
 
 @dataclass(frozen=True)
-class Plate:
-    """One picture of an exhibit.
+class Panel:
+    """One picture of a figure.
 
     Args:
         file: its name.
@@ -24,63 +24,64 @@ class Plate:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is said of an exhibit; plain text.
+class FigureText:
+    """The words of a figure; plain text.
 
     Args:
         title: its heading.
         caption: paragraphs.
         measured: (what, its value), each measured in this very run.
-        plates: its pictures.
+        panels: its pictures.
         facts: the numbers, for programs.
     """
 
     title: str
     caption: Sequence[str]
     measured: Sequence[tuple[str, str]]
-    plates: Sequence[Plate]
+    panels: Sequence[Panel]
     facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """With a picture for each plate."""
+class Figure:
+    """A figure's text, and a picture for each of its panels."""
 
-    said: Said
+    text: FigureText
     pictures: Sequence[Picture]
 
-    def timed(self, seconds: float) -> "Exhibit":
+    def timed(self, seconds: float) -> "Figure":
         """With what making it took among its facts."""
-        return replace(self, said=replace(self.said, facts={**self.said.facts, "seconds": round(seconds, 3)}))
+        return replace(self, text=replace(self.text, facts={**self.text.facts, "seconds": round(seconds, 3)}))
 
 
-def keep(folder: Path, name: str, exhibit: Exhibit, origin: Mapping[str, Any]) -> None:
+def keep(folder: Path, name: str, figure: Figure, origin: Mapping[str, Any]) -> None:
     """Writes the pictures, and last of all <name>.json, which says that they are whole.
 
     Args:
         folder: to write to.
-        name: of the exhibit.
-        exhibit: itself.
+        name: of the figure.
+        figure: itself.
         origin: all that it depends on.
 
     Raises:
         HgfctlError: a file cannot be written.
     """
-    for plate, picture in zip(exhibit.said.plates, exhibit.pictures, strict=True):
-        picture.save(folder / plate.file)
+    for panel, picture in zip(figure.text.panels, figure.pictures, strict=True):
+        picture.save(folder / panel.file)
     with replacing(folder / f"{name}.json") as partial:
-        partial.write_text(json.dumps({"origin": origin, **asdict(exhibit.said)}, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps({"origin": origin, **asdict(figure.text)}, indent=1), encoding="utf-8")
 
 
-def kept(folder: Path, name: str, origin: Mapping[str, Any]) -> Said | None:
-    """What `keep` wrote, if it is whole and depends on the same things."""
+def kept(folder: Path, name: str, origin: Mapping[str, Any]) -> FigureText | None:
+    """The text that `keep` wrote, if it is whole and depends on the same things."""
     try:
         found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         if found.pop("origin") != json.loads(json.dumps(origin)):
             return None
-        plates = [Plate(**plate) for plate in found.pop("plates")]
+        stored = found.pop("plates") if "plates" in found else found.pop("panels")  # as older pages have them
+        panels = [Panel(**panel) for panel in stored]
         measured = [(str(what), str(value)) for what, value in found.pop("measured")]
-        said = Said(plates=plates, measured=measured, **found)
+        text = FigureText(panels=panels, measured=measured, **found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return said if all((folder / plate.file).is_file() for plate in plates) else None
+    return text if all((folder / panel.file).is_file() for panel in panels) else None
