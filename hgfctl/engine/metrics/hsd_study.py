@@ -105,9 +105,10 @@ def limit_by_critic(density: ExactDensity, times: Sequence[float], fits: int = 6
     sd = float(x0.square().mean().sqrt())
     found = []
     for t in times:
-        torch.manual_seed(seed)
         flights = Flights(lambda x, _: field(x.double()).float(), DensityData(density), sd, t, _steps(t), seed)
-        hsd = hsd_by_critic(flights, Perceptron((2,), 0), fits)
+        with torch.random.fork_rng():  # the critic's weights are drawn from torch's global generator
+            torch.manual_seed(seed)
+            hsd = hsd_by_critic(flights, Perceptron((2,), 0), fits)
         found.append(Limit(t, Estimate(*(part / (t**2 * esm) for part in hsd))))
     return found
 

@@ -96,9 +96,10 @@ def score_report(
     found_hsd = []
     for t in times or (EXACT_TIMES if in_plane else CRITIC_TIMES):
         steps = max(4, math.ceil(t / step - 1e-9))
-        torch.manual_seed(seed)  # of the critic's weights
-        exact = _exact(field, density, t, steps, device, seed) if density is not None and in_plane else None
-        found_hsd.append(exact or _by_critic(field, data, t, steps, sd, critic(), fits, seed))
+        with torch.random.fork_rng():  # the critic's weights are drawn from torch's global generator
+            torch.manual_seed(seed)
+            exact = _exact(field, density, t, steps, device, seed) if density is not None and in_plane else None
+            found_hsd.append(exact or _by_critic(field, data, t, steps, sd, critic(), fits, seed))
     return ScoreReport(esm, error, relative, tuple(found_hsd))
 
 
