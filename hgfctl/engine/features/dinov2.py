@@ -17,7 +17,7 @@ SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 """By the width of the network; EDM2 uses `large`."""
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILE, BYTES = "dinov2_vitl14_pretrain.pth", 1_217_586_395
-"""What the authors publish, without a checksum: the size has to do."""
+"""The authors' file, which they publish without a checksum: the size has to do."""
 URL = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/{FILE}"
 TIMM = "vit_{size}_patch14_dinov2.lvd142m"
 
@@ -68,7 +68,7 @@ def _timm():  # type: ignore[no-untyped-def]
     try:
         import timm
     except ImportError:
-        raise HgfctlError("features dinov2 needs timm: pip install timm; or use --features random") from None
+        raise HgfctlError("features dinov2 needs timm: pip install timm; or use `features=random`") from None
     return timm
 
 
@@ -83,7 +83,7 @@ def _from_timm(timm) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
         raise HgfctlError(
             f"no {FILE} in {cache_folder()}, and timm cannot download DINOv2 ({reason(error)})\n"
             f"put {URL} ({BYTES:,} bytes) at {cache_folder() / 'weights' / FILE}; "
-            "--features random needs no file and works now"
+            "`features=random` needs no file and works now"
         ) from None
     return network.state_dict()
 

@@ -44,13 +44,13 @@ class Inception(Features):
         weights: Path | None = None,
         allow_code: bool = False,
     ) -> None:
-        path = weights or WEIGHTS.fetched("--features random needs no file and works now")
+        path = weights or WEIGHTS.fetched("`features=random` needs no file and works now")
         digest = sha256(path)
         known = digest == WEIGHTS.sha256
         if not known and not allow_code:
             raise RequestError(
                 f"{path} is not the published {WEIGHTS.name} (SHA-256 {WEIGHTS.sha256}), but {digest}\n"
-                "TorchScript is a program; --allow-code runs this one"
+                "TorchScript is a program; `allow_code` runs this one"
             )
         self.device, self.resizing = device, resizing
         self.id = FeaturesId("inception", resizing if known else f"{resizing} {digest[:8]}")

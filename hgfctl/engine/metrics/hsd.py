@@ -76,7 +76,7 @@ def hsd_exact(
     if density.dim != 2:
         raise ValueError(f"exact HSD is for data in the plane, and these have dimension {density.dim}")
     ends = LEAPFROG.integrate(force, State(x0.double(), v0.double()), flight_times(t, steps)).x
-    parts = [liouville_hvp(force, density.log_prob, part, t, steps, nodes) for part in ends.split(batch)]
+    parts = [liouville_hvp(force, density.log_prob, part, t, steps, nodes) for part in torch.split(ends, batch)]
     return mean(torch.cat(parts).square().sum(1))
 
 

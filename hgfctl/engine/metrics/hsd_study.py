@@ -1,4 +1,4 @@
-"""What HSD is worth, on densities in the plane whose score is known: does it follow ESM, what is its limit, what noise
+"""The worth of HSD, on densities in the plane whose score is known: does it follow ESM, what is its limit, what noise
 have the gradients that it gives? No training: perturbed scores F = s + eps p(x) stand for learned ones.
 """
 
@@ -129,7 +129,7 @@ class GradientNoise:
 def gradient_noise(
     density: ExactDensity, levels: Sequence[float], items: int = 500, seed: int = 0, eps: float = 0.8
 ) -> GradientNoise:
-    """Of F = s + eps p with p a sine: HSM with its best critic, HSM without one, and DSM, both with and without pairs.
+    """Measures F = s + eps p with p a sine: HSM with its best critic, HSM without one, and DSM, both with and without pairs.
 
     DSM learns the score of noised data, and its F is perturbed from that.
     """

@@ -41,7 +41,7 @@ class Hsd:
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What was found.
+    """The errors of a score field.
 
     Args:
         esm: E |F - s|^2, and its standard error `esm_error`; None where the score s is not known.
@@ -85,7 +85,8 @@ def score_report(
         seed: of draws and flights.
     """
     density = known_density(data)
-    device = next(critic().parameters()).device
+    with torch.random.fork_rng():
+        device = next(critic().parameters()).device
     esm = relative = error = None
     if density is not None:
         x = density.sample(ITEMS, generator(seed, "report", "esm")).float()
