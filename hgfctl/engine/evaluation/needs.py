@@ -1,4 +1,4 @@
-"""What metrics need of the sets that they compare."""
+"""Needs of metrics: what the sets that they compare must have."""
 
 from typing import Literal
 

@@ -36,7 +36,7 @@ def opened(
 def opened_subject(
     source: str, name: str, request: EvaluationRequest, split: str | None, device: torch.device
 ) -> Subject:
-    """What a name or a path stands for, as one side of an evaluation.
+    """The thing that a name or a path stands for, as one side of an evaluation.
 
     Args:
         source: a run folder, a checkpoint, a file of features or statistics, images in any form that training takes,
@@ -73,7 +73,7 @@ def opened_subject(
 
 
 def opened_reference(source: str | None, subject: Subject, request: EvaluationRequest, device: torch.device) -> Subject:
-    """What a subject is compared with; a model's training data where nothing is named.
+    """The other side, which a subject is compared with; a model's training data where nothing is named.
 
     Raises:
         RequestError: see `opened_subject` and `data_behind`; or an option is for neither side.

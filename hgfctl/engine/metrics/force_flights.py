@@ -50,7 +50,7 @@ class Lyapunov(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """Drift of the energy along flights, in units of the mean kinetic energy: the root mean square of the largest changes.
+    """Changes of the energy along flights, in units of the mean kinetic energy: the root mean square of the largest.
 
     Args:
         relative: with the steps given.
