@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class DINOv2(Features):
         return found
 
 
-def _timm():  # type: ignore[no-untyped-def]
+def _timm() -> Any:
     try:
         import timm
     except ImportError:
@@ -76,7 +77,7 @@ def _cached() -> Path | None:
     return next((path for folder in ("weights", "") if (path := cache_folder() / folder / FILE).exists()), None)
 
 
-def _from_timm(timm) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+def _from_timm(timm: Any) -> dict[str, Tensor]:
     try:
         network: nn.Module = timm.create_model(TIMM.format(size="large"), pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client has many ways to fail

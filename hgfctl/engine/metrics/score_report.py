@@ -145,7 +145,9 @@ def _step(field: Field, data: DataSet, device: torch.device, seed: int) -> float
     """The longest that leapfrog should take under this field."""
     some = data.batch(0, 256, seed)
     labels = None if some.labels is None else some.labels.to(device)
-    return min(STEP, ANGLE / max(curvature(field, some.x.to(device), labels).size, 1e-9) ** 0.5)
+    size = curvature(field, some.x.to(device), labels).size
+    step: float = ANGLE / max(size, 1e-9) ** 0.5
+    return min(STEP, step)
 
 
 def _by_critic(

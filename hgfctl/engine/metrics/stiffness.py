@@ -22,7 +22,9 @@ class Curvature(NamedTuple):
 
     @property
     def quarter_period(self) -> float:
-        """A quarter of the period of the fastest oscillation. Beyond it flights overshoot, and HSM learns something else than the score."""
+        """A quarter of the period of the fastest oscillation. Beyond it flights overshoot, and HSM learns something
+        else than the score.
+        """
         return math.pi / 2 / math.sqrt(self.positive) if self.positive > 0 else math.inf
 
 
@@ -47,7 +49,8 @@ def curvature(field: Field, x: Tensor, labels: Tensor | None = None, rounds: int
         return difference
 
     def norm(u: Tensor) -> Tensor:
-        return u.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+        lengths: Tensor = u.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+        return lengths
 
     u = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
     sizes = norm(u)

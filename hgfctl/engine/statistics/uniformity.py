@@ -28,7 +28,7 @@ class Distance(NamedTuple):
 
 
 def distance_from_uniform(x: Tensor, walls: tuple[float, float], cells: int = 16) -> Distance:
-    """Measures draws x (N, d) in a box, by a histogram; N measured^2 is chi-squared with cells^d - 1 degrees if uniform."""
+    """For draws x (N, d) in a box, by a histogram; N measured^2 is chi-squared with cells^d - 1 degrees if uniform."""
     lo, hi = walls
     place = ((x - lo) / (hi - lo) * cells).long().clamp(0, cells - 1)
     number = (place * cells ** torch.arange(x.shape[1])).sum(1)
