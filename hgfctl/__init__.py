@@ -14,6 +14,7 @@ from hgfctl.version import __version__
 if TYPE_CHECKING:
     from hgfctl.api import Model, convert, evaluate, load, preset, register, train
     from hgfctl.engine.data.dataset import DataSet
+    from hgfctl.engine.evaluation.metrics.metric import Metric
     from hgfctl.engine.flows.flow import Flow
     from hgfctl.engine.flows.forces.force import Force
     from hgfctl.engine.losses.loss import Loss

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -339,6 +340,7 @@ def evaluate(
     num: int | None = None,
     seed: int = 0,
     seeds: int = 1,
+    metrics: Sequence[str] | None = None,
     features: str | None = None,
     sampler: str | None = None,
     grid: str | None = None,
@@ -356,6 +358,7 @@ def evaluate(
         num: how many items.
         seed: of the first one.
         seeds: how many such sets.
+        metrics: names, such as ["kid", "prdc"]; the usual ones when None.
         features: inception, dinov2, random, pixels; none for vectors, whose default it is.
         split: of a reference that has several.
         batch: items at a time.
@@ -364,51 +367,28 @@ def evaluate(
     Returns:
         The facts that `hgfctl eval-fid --json` prints.
     """
-    from hgfctl.engine.evaluation import evaluate as engine
-    from hgfctl.engine.evaluation.extractor import check_dimension, extractor, wanted
-    from hgfctl.engine.evaluation.feature_pass import feature_set
-    from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.image_sets import ImageSet
-    from hgfctl.engine.evaluation.sources import by_flow, check_taken, data_behind, opened
-    from hgfctl.engine.evaluation.vectors import measured_points
+    from hgfctl.engine.evaluation.evaluate import evaluation
+    from hgfctl.engine.evaluation.request import WITHOUT, EvaluationRequest
+    from hgfctl.engine.evaluation.sources import needs_reference, opened_reference, opened_subject
 
     began, ranks, named = time.monotonic(), alone(device_named(device)), str(subject)
+    chosen = None if metrics is None else tuple(metrics)
+    asked = EvaluationRequest(
+        (nfe,), num, seed, seeds, sampler, grid, flow=flow, metrics=chosen, features=features, split=split, batch=batch
+    )
     with arithmetic.region("fp32", ranks.device):
-        source = by_flow(opened(named, ranks.device, features), named, flow)
-        if reference is not None:
-            base = opened(str(reference), ranks.device, features, split)
-        elif isinstance(source, Checkpoint):
-            base = data_behind(source, split)
-        else:
-            raise RequestError(f"`reference` says what to compare {named} with: a data set, statistics, other images")
-        check_taken((source, base), None, split)
-        called = ("its training data" if reference is None else str(reference)) + (f" ({split})" if split else "")
-        about = {"source": named, "ref": called}
-        making = engine.Making((nfe,), num, seed, seeds, sampler, grid)
-        if making.asks_for_a_model and not isinstance(source, Checkpoint):
-            raise RequestError(f"`nfe`, `seeds`, `sampler` and `grid` are for models, and {named} is none")
-        vectors = features is None and not isinstance(source, FeatureSet) and len(source.shape) == 1
-        if features == "none" or vectors:
-            (row,) = measured_points(source, named, making, base, called, max(batch, 1024))
-        else:
-            known = [one for one in (source, base) if isinstance(one, FeatureSet)]
-            id = wanted(features, known)
-            shapes = engine.shapes_of((source, base))
-            made = extractor(ranks, shapes[0], id.name if id else None) if shapes else None
-            if made is not None:
-                check_dimension(made, shapes, known)
-                id = made.id
-
-            def collect(images: ImageSet) -> FeatureSet | None:
-                assert made is not None
-                return feature_set(images, made, batch, ranks)
-
-            statistics = engine.reference_set(base, called, making, id, collect, ranks)
-            (found,) = engine.measured(source, named, making, statistics, id, collect, ranks)
-            for file in found.kept:
-                file.unlink(missing_ok=True)
-            row = found.as_json()
-    return {**row, **about, "seconds": round(time.monotonic() - began, 3)}
+        measured = opened_subject(named, named, asked, None, ranks.device).by_flow(flow)
+        if reference is None and not measured.is_model:
+            raise needs_reference(named)
+        measured.check(asked)
+        if features is None and measured.has_items and len(measured.shape or ()) == 1:
+            asked = replace(asked, features=WITHOUT)
+        base = opened_reference(None if reference is None else str(reference), measured, asked, ranks.device)
+        (found,) = evaluation(measured, base, asked, ranks).measurements()
+        for file in found.kept:
+            file.unlink(missing_ok=True)
+    seconds = round(time.monotonic() - began, 3)
+    return {**found.as_json(), "source": named, "ref": base.name, "seconds": seconds}
 
 
 def convert(path: Place, out: Place | None = None) -> Path:

@@ -30,6 +30,7 @@ from hgfctl.engine.features.random_network import RandomNetwork
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.ranks import alone
 from hgfctl.engine.statistics.frechet import frechet_distance
+from hgfctl.engine.statistics.kernel import Discrepancy
 from hgfctl.engine.statistics.moments import statistics
 from hgfctl.errors import HgfctlError, RequestError
 from hgfctl.storage import tensor_files
@@ -152,13 +153,15 @@ def test_halves_of_a_set_are_near_and_the_bias_is_said() -> None:
     one, other = passed(stored(4000)), passed(stored(4000, seed=1))
     found = compare(one, other)
     trace = float(one.statistics.covariance.trace())
-    assert found.frechet < 0.01 * trace
-    assert found.at_infinity is not None
-    assert abs(found.at_infinity) < found.frechet
-    assert found.kid is not None
-    assert abs(found.kid.value) < 4 * found.kid.error
-    assert found.coverage is not None
-    assert found.coverage.coverage > 0.9
+    frechet, kid, prdc = (found.values[name] for name in ("frechet", "kid", "prdc"))
+    assert frechet
+    assert frechet["distance"] < 0.01 * trace  # type: ignore[operator]
+    assert abs(frechet["at_infinity"]) < frechet["distance"]  # type: ignore[arg-type, operator]
+    assert kid
+    discrepancy = Discrepancy(**kid)  # type: ignore[arg-type]
+    assert abs(discrepancy.value) < 4 * discrepancy.error
+    assert prdc
+    assert prdc["coverage"] > 0.9  # type: ignore[operator]
     assert any("4,000 images" in warning and "too large" in warning for warning in found.warnings)
 
 
@@ -182,14 +185,14 @@ def test_singular_covariances_are_said() -> None:
     flat[:, 3] = flat[:, 0]
     found = compare(collected("flat", None, flat), collected("flat", None, flat + 1))
     assert any("its rank is 3 of 4" in warning for warning in found.warnings)
-    assert found.frechet == pytest.approx(4)
+    assert found.values["frechet"]["distance"] == pytest.approx(4)  # type: ignore[index]
 
 
 def test_a_comparison_is_kept_whole(tmp_path: Path) -> None:
     found = compare(passed(stored(4000)), passed(stored(4000, seed=1)))
     write_comparison(tmp_path / "x.json", found)
     assert read_comparison(tmp_path / "x.json") == found
-    (tmp_path / "x.json").write_text('{"frechet": 1')
+    (tmp_path / "x.json").write_text('{"values": {"frechet"')
     assert read_comparison(tmp_path / "x.json") is None
 
 
@@ -413,7 +416,9 @@ def test_figures_are_kept_until_they_are_said(inside: Run, digits: str, tmp_path
             time.sleep(0.05)
         running.kill()
     (file,) = kept.glob("[!.]*.json")
-    file.write_text(json.dumps({**json.loads(file.read_text()), "frechet": 1234.5}))  # no image would give this
+    content = json.loads(file.read_text())
+    content["values"]["frechet"]["distance"] = 1234.5  # no image would give this
+    file.write_text(json.dumps(content))
     done = inside(*command[3:-4], "--nfe", "1", "--json")
     assert json.loads(done.stdout)["fid"] == 1234.5
     assert not file.exists()  # it has been said

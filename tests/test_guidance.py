@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from hgfctl.engine.checkpoint import guided_by, read_checkpoint
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.data.mixture import GaussianMixture, isotropic
-from hgfctl.engine.evaluation.evaluate import Making, image_set
+from hgfctl.engine.evaluation.request import EvaluationRequest
+from hgfctl.engine.evaluation.subjects import ModelSubject
 from hgfctl.engine.flows.conversions import score_from_hvp
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
@@ -569,5 +570,6 @@ def test_what_is_kept_of_a_pass_depends_on_guidance(models: dict[str, str]) -> N
     model = read_checkpoint(Path(models["guidable"]), torch.device("cpu"))
     guides = [None, read_checkpoint(Path(models["weak"]), torch.device("cpu")), model]
     asked = [None, *(guided_by(model, w, g, i) for w in (2.0, 3.0) for g in guides for i in (None, (0.1, 1.0)))]
-    keys = {image_set(model, "", Making(sampler="ddim", grid="sigmoid", guidance=one), 6).key for one in asked}
+    requests = [EvaluationRequest(sampler="ddim", grid="sigmoid", guidance=one) for one in asked]
+    keys = {ModelSubject(model, "").image_set(request, 6).key for request in requests}
     assert len(keys) == len(asked)

@@ -16,6 +16,7 @@ from hgfctl.engine.losses.score_matching import DSM, ESM, ISM, SSM, SSMVR
 from hgfctl.engine.metrics import hsd_study
 from hgfctl.engine.metrics.hsd import Flights, hsd_by_critic, hsd_exact, liouville_hvp
 from hgfctl.engine.metrics.score_error import score_error
+from hgfctl.engine.metrics.score_report import score_report
 from hgfctl.engine.models.networks.mlp import MLP
 from hgfctl.engine.models.networks.perceptron import Perceptron
 from hgfctl.engine.models.score import Score
@@ -374,3 +375,16 @@ def test_the_study_of_the_discrepancy_finds_what_theory_says() -> None:
     assert by_name["HSM without a critic"][0] == pytest.approx(by_name["DSM"][0], rel=0.5)
     for name in ("DSM, pairs", "HSM without a critic, pairs"):
         assert by_name[name] == pytest.approx([0.1, 0.1], rel=0.3)
+
+
+def test_reports_draw_critics_from_a_stream_of_their_own() -> None:
+    """The caller's generator stays as it was, and what the caller has drawn from it changes no number."""
+    data, found = DensityData(GAUSSIAN), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        report = score_report(lambda x, labels: -x, data, (0.1,), 0.8, lambda: Perceptron((2,), 0), fits=2, seed=0)
+        (by_critic,) = hsd_study.limit_by_critic(GAUSSIAN, (0.1,), fits=2)
+        assert torch.equal(torch.get_rng_state(), before)
+        found.append((report.as_json(), by_critic))
+    assert found[0] == found[1]

@@ -1,7 +1,8 @@
 """`hgfctl eval-fid`, and `hgfctl eval-fid stats`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,19 +11,18 @@ import typer
 from typer.core import TyperGroup
 
 from hgfctl.cli import console, distributed, eval_reports, guidance, training
+from hgfctl.cli.options import Device, Flow, Json, SampleSettings
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
 if TYPE_CHECKING:
-    from hgfctl.engine.evaluation.evaluate import Measurement
-    from hgfctl.engine.evaluation.feature_set import FeatureSet
+    from hgfctl.engine.evaluation.evaluate import Evaluation
     from hgfctl.engine.evaluation.image_sets import ImageSet
-    from hgfctl.engine.evaluation.sources import Source
-    from hgfctl.engine.features.features import Features, FeaturesId
+    from hgfctl.engine.evaluation.measurement import Measurement
+    from hgfctl.engine.evaluation.request import EvaluationRequest
+    from hgfctl.engine.evaluation.subjects import Subject
+    from hgfctl.engine.evaluation.watch import Watch
     from hgfctl.engine.ranks import Ranks
-
-
-NOT_A_MODEL = "--nfe, --seeds, --sampler, --grid and --set are for models, and {} is none"
 
 
 class _MeasureByDefault(TyperGroup):
@@ -67,7 +67,15 @@ AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Run a TorchScript file other than the published Inception.")
 ]
 Split = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of a reference data set that has several: train, held-out, test ...")
+    str | None, typer.Option(metavar="NAME", help="A split of a data set that has several: train, held-out, test ...")
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="frechet, kid, prdc (precision, recall, density, coverage); of vectors sliced-wasserstein, mmd. All when "
+        "left out; the first one is the result, or FID where it is among them.",
+    ),
 ]
 Resolution = Annotated[
     int | None, typer.Option(min=1, help="Crop and resize image files to N x N; as they are when left out.")
@@ -85,7 +93,6 @@ Num = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Generated image i has seed SEED + i.")]
 Sampler_ = Annotated[str | None, typer.Option(help="See `hgfctl sample --help`.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images at a time.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command(
@@ -114,14 +121,15 @@ def measure(
     seeds: Annotated[
         int, typer.Option(min=1, help="Generate so many times, from seeds that differ: mean and spread.")
     ] = 1,
+    metrics: Metrics = None,
     features: Name = None,
     resizing: Resizing = None,
     weights: Weights = None,
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
-    flow: console.Flow = None,
-    settings: console.SampleSettings = None,
+    flow: Flow = None,
+    settings: SampleSettings = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -133,82 +141,43 @@ def measure(
         Path | None, typer.Option(help="The plot of FID against NFE (PNG), where there are several budgets.")
     ] = None,
     gpus: distributed.Gpus = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Measure images, or a model by those it makes, against real ones: FID, KID, precision, recall, density, coverage.
 
     Prints the figure and the features it is made with. `eval-fid stats` makes statistics once.
     """
-    from hgfctl.engine.checkpoint import Checkpoint
-    from hgfctl.engine.evaluation.evaluate import Making, image_set, measured, reference_set, shapes_of
-    from hgfctl.engine.evaluation.extractor import check_dimension, wanted
-    from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import by_flow, check_taken, data_behind, opened
-    from hgfctl.engine.evaluation.vectors import measured_points
+    from hgfctl.engine.evaluation.evaluate import evaluation
+    from hgfctl.engine.evaluation.request import EvaluationRequest
+    from hgfctl.engine.evaluation.sources import opened_reference
     from hgfctl.engine.ranks import joined
 
     began = time.monotonic()
-    making = Making(_budgets(nfe), num, seed, seeds, sampler, grid, settings=tuple(settings or ()))
-    guided = guidance.Asked(weight, guide, interval)
-    if out is not None and (out.suffix != ".png" or len(making.budgets) == 1):
+    request = EvaluationRequest(
+        _budgets(nfe), num, seed, seeds, sampler, grid, None, tuple(settings or ()), flow, _names(metrics),
+        features, resizing, weights, allow_code or None, split, resolution, skip_bad, batch,
+    )  # fmt: skip
+    asked = guidance.Asked(weight, guide, interval)
+    if out is not None and (out.suffix != ".png" or len(request.budgets) == 1):
         raise RequestError(f"--out {out}: names the plot (a .png) that several budgets make, such as --nfe 5,10,20,35")
     named = _named(source)
     if gpus and not launched():
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
         return
     with joined(console.device(device)) as ranks:
-        subject = by_flow(opened(named, ranks.device, features, None, resolution, skip_bad), named, flow)
-        if ref is None and not isinstance(subject, Checkpoint):
-            raise RequestError(f"--ref says what to compare {named} with: a data set, a statistics file, other images")
-        if making.asks_for_a_model and not isinstance(subject, Checkpoint):
-            raise RequestError(NOT_A_MODEL.format(named))
-        making = replace(making, guidance=guided.of(subject, named))
-        if making.guidance:
-            console.note(f"{named}: {making.guidance}")
-        if ref is None and isinstance(subject, Checkpoint):
-            reference: Source = data_behind(subject, split)
-        else:
-            reference = opened(ref or "", ranks.device, features, split, resolution, skip_bad)
-        about = {"source": named, "ref": (ref or "its training data") + (f" ({split})" if split else "")}
-        check_taken((subject, reference), resolution, split)
-        for one in (subject, reference):
-            training.tell_skipped(one)
-        if features == "none":
-            rows = list(measured_points(subject, named, making, reference, about["ref"], max(batch, 1024)))
-            seconds = round(time.monotonic() - began, 3)
-            console.note(f"{rows[0]['num']:,} points of {named} against {about['ref']}")
-            labels = [f"NFE {row['nfe']}: " if len(rows) > 1 else "" for row in rows]
-            lines = [label + eval_reports.points(row) for label, row in zip(labels, rows, strict=True)]
-            facts = {**rows[0], **about} if len(rows) == 1 else {"results": rows, **about}
-            console.result("\n".join(lines), {**facts, "seconds": seconds}, json)
-            return
-        known = [one for one in (subject, reference) if isinstance(one, FeatureSet)]
-        id = wanted(features, known)
-        for one, called in ((subject, named), (reference, about["ref"])):
-            if not isinstance(one, FeatureSet):  # says so now if it holds no images, not after loading features
-                image_set(one, called, making, making.budgets[0])
-        shapes = shapes_of((subject, reference))
-        extractor = None
-        how = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
-        if shapes:
-            extractor = _extractor(id.name if id else None, id, shapes[0], ranks, how)
-            check_dimension(extractor, shapes, known)
-            id = extractor.id
-        elif given := [f"--{key.replace('_', '-')}" for key, value in how.items() if value is not None]:
-            raise RequestError(f"{' and '.join(given)}: both sides are files of features, so none are made")
-        if len(set(shapes)) > 1:
-            console.note(f"warning: {named} has images of {_size(shapes[0])}, {about['ref']} of {_size(shapes[1])}")
-
-        def collect(images: "ImageSet") -> FeatureSet | None:
-            assert extractor is not None
-            return _collected(images, extractor, batch, ranks)
-
-        base = reference_set(reference, about["ref"], making, id, collect, ranks)
-        found = list(measured(subject, named, making, base, id, collect, ranks))
-        if ranks.first:
-            _tell(found, about, round(time.monotonic() - began, 3), out, json)
-            for file in (file for one in found for file in one.kept):
+        subject, request = _subject(named, request, None, ref is not None, asked, ranks)
+        if request.guidance:
+            console.note(f"{named}: {request.guidance}")
+        reference = opened_reference(ref, subject, request, ranks.device)
+        for side in (subject, reference):
+            training.tell_skipped(side.source)
+        compared = evaluation(subject, reference, request, ranks, _watch())
+        measurements = list(compared.measurements())
+        if measurements:
+            about = {"source": named, "ref": reference.name}
+            _tell(compared, measurements, about, began, out, json)
+            for file in (file for one in measurements for file in one.kept):
                 file.unlink(missing_ok=True)
 
 
@@ -217,7 +186,7 @@ def stats(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Images in any form, or a checkpoint or run.")],
     out: Annotated[Path, typer.Option(help="FILE.npz: mu and sigma as EDM and clean-fid read them, and features.")],
     nfe: Annotated[
-        int | None, typer.Option(min=1, help="Of a model: budget of network evaluations; the preset's.")
+        int | None, typer.Option(min=1, help="Budget of network evaluations, for a model; the preset's when left out.")
     ] = None,
     num: Num = None,
     seed: Seed = 0,
@@ -227,8 +196,8 @@ def stats(
     allow_code: AllowCode = False,
     sampler: Sampler_ = None,
     grid: Sampler_ = None,
-    flow: console.Flow = None,
-    settings: console.SampleSettings = None,
+    flow: Flow = None,
+    settings: SampleSettings = None,
     weight: guidance.Weight = None,
     guide: guidance.Guide = None,
     interval: guidance.Interval = None,
@@ -237,46 +206,53 @@ def stats(
     skip_bad: SkipBad = False,
     batch: Batch = 64,
     gpus: distributed.Gpus = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Keep the features of images, and their statistics, in a file that stands for them; prints its path."""
-    from hgfctl.engine.checkpoint import Checkpoint
-    from hgfctl.engine.evaluation.evaluate import Making, image_set
+    from hgfctl.engine.evaluation.evaluate import statistics_of
     from hgfctl.engine.evaluation.feature_files import write_features
-    from hgfctl.engine.evaluation.feature_set import FeatureSet
-    from hgfctl.engine.evaluation.sources import by_flow, check_taken, opened
-    from hgfctl.engine.evaluation.unfinished import pass_file
+    from hgfctl.engine.evaluation.request import EvaluationRequest
+    from hgfctl.engine.evaluation.sources import check_taken
     from hgfctl.engine.ranks import joined
 
     if out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
-    guided = guidance.Asked(weight, guide, interval)
+    request = EvaluationRequest(
+        (nfe,), num, seed, 1, sampler, grid, None, tuple(settings or ()), flow, None,
+        features, resizing, weights, allow_code or None, split, resolution, skip_bad, batch,
+    )  # fmt: skip
+    asked = guidance.Asked(weight, guide, interval)
     named = _named(source)
     if gpus and not launched():
         distributed.launch(gpus, device, {"-": named} if source == "-" else None)
         return
     with joined(console.device(device)) as ranks:
-        subject = by_flow(opened(named, ranks.device, features, split, resolution, skip_bad), named, flow)
-        if isinstance(subject, FeatureSet):
-            raise RequestError(f"{named} holds features already")
-        making = Making((nfe,), num, sampler=sampler, grid=grid, settings=tuple(settings or ()))
-        if making.asks_for_a_model and not isinstance(subject, Checkpoint):
-            raise RequestError(NOT_A_MODEL.format(named))
-        making = replace(making, guidance=guided.of(subject, named))
-        check_taken((subject,), resolution, split)
-        training.tell_skipped(subject)
-        images = image_set(subject, named, making, nfe, seed)
-        how = {"resizing": resizing, "weights": weights, "allow_code": allow_code or None}
-        found = _collected(images, _extractor(features, None, images.shape, ranks, how), batch, ranks)
+        subject, request = _subject(named, request, split, True, asked, ranks)
+        check_taken(request, subject)
+        training.tell_skipped(subject.source)
+        found = statistics_of(subject, request, ranks, _watch())
         if found is None:
             return
-        write_features(found, out)
-        assert found.id is not None
-        pass_file(images, found.id).unlink(missing_ok=True)
-        console.note(f"{found.count:,} images, features {found.id} of dimension {found.dim}")
-        facts = {"output": str(out), "num": found.count, "features": found.id.name, "variant": found.id.variant}
-        console.result(out, {**facts, "dim": found.dim}, json)
+        write_features(found.features, out)
+        found.unfinished.unlink(missing_ok=True)
+        count, dim = found.features.count, found.features.dim
+        console.note(f"{count:,} images, features {found.id} of dimension {dim}")
+        facts = {"output": str(out), "num": count, "features": found.id.name, "variant": found.id.variant}
+        console.result(out, {**facts, "dim": dim}, json)
+
+
+def _subject(
+    named: str, request: "EvaluationRequest", split: str | None, compared: bool, asked: guidance.Asked, ranks: "Ranks"
+) -> "tuple[Subject, EvaluationRequest]":
+    """What is measured, and the request with the guidance of its model."""
+    from hgfctl.engine.evaluation.sources import needs_reference, opened_subject
+
+    subject = opened_subject(named, named, request, split, ranks.device).by_flow(request.flow)
+    if not compared and not subject.is_model:
+        raise needs_reference(named)
+    subject.check(request)
+    return subject, replace(request, guidance=asked.of(subject.source, named))
 
 
 def _named(source: str | None) -> str:
@@ -302,22 +278,37 @@ def _budgets(text: str | None) -> tuple[int | None, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _extractor(
-    name: str | None, id: "FeaturesId | None", shape: tuple[int, ...], ranks: "Ranks", how: Mapping[str, Any]
-) -> "Features":
-    """Loaded; with the resizing that files at hand are made with."""
-    from hgfctl.engine.evaluation.extractor import extractor
-    from hgfctl.engine.features.features import RESIZINGS
-
-    resizing = how["resizing"] or (id.variant if id is not None and id.variant in RESIZINGS else None)
-    with console.working("loading features"):
-        return extractor(ranks, shape, name, **{**how, "resizing": resizing})
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """ "kid,prdc" -> ("kid", "prdc")."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise RequestError(f"--metrics {text}: names, separated by commas, such as frechet,kid")
+    return names
 
 
-def _collected(images: "ImageSet", features: "Features", batch: int, ranks: "Ranks") -> "FeatureSet | None":
-    """One pass, with a bar; Ctrl-C saves it."""
-    from hgfctl.engine.evaluation.feature_pass import feature_set
+def _watch() -> "Watch":
+    """Bars for what an evaluation does; Ctrl-C saves a pass."""
+    from hgfctl.engine.evaluation.watch import Watch
 
+    class Bars(Watch):
+        def loading(self) -> AbstractContextManager[None]:
+            return console.working("loading features")
+
+        def warned(self, message: str) -> None:
+            console.note(f"warning: {message}")
+
+        def passing(
+            self, images: "ImageSet"
+        ) -> AbstractContextManager[tuple[Callable[[int], None], Callable[[], bool]]]:
+            return _passing(images)
+
+    return Bars()
+
+
+@contextmanager
+def _passing(images: "ImageSet") -> Iterator[tuple[Callable[[int], None], Callable[[], bool]]]:
     with console.interruptible() as stop, console.progress("rate") as bar:
         task = bar.add_task(images.name, total=len(images), rate="")
         began = time.monotonic()
@@ -331,38 +322,50 @@ def _collected(images: "ImageSet", features: "Features", batch: int, ranks: "Ran
             rate = (done - first[0]) / max(time.monotonic() - began, 1e-9)
             bar.update(task, completed=done, rate=f"{rate:.1f} images/s")
 
-        return feature_set(images, features, batch, ranks, progress, stop)
+        yield progress, stop
 
 
 def _tell(
-    measurements: "list[Measurement]", about: dict[str, Any], seconds: float, out: Path | None, json: bool
+    compared: "Evaluation",
+    measurements: "list[Measurement]",
+    about: dict[str, Any],
+    began: float,
+    out: Path | None,
+    json: bool,
 ) -> None:
-    """The figure, or the table and its plot."""
-    rows = [{**one.as_json(), **about} for one in measurements]
-    first = rows[0]
-    count = "" if first["num"] is None else f"{first['num']:,} images of "
-    features = measurements[0].id or "that no file names"
-    console.note(f"{count}{about['source']} against {about['ref']}, features {features}")
+    """The figure, or the table and its plot; of points a line a budget."""
+    seconds = round(time.monotonic() - began, 3)
+    rows = [{**one.row, **about} for one in measurements]
+    count = "" if rows[0]["num"] is None else f"{rows[0]['num']:,} {compared.noun} of "
+    features = f", features {compared.id or 'that no file names'}" if compared.tabulated else ""
+    console.note(f"{count}{about['source']} against {about['ref']}{features}")
     for warning in dict.fromkeys(warning for one in measurements for warning in one.warnings):
         console.note(f"warning: {warning}")
-    if len(rows) == 1:
-        for line in eval_reports.details(first):
-            console.plain(line)
-        console.result(eval_reports.figure(first), {**first, "seconds": seconds}, json)
+    if len(rows) > 1 and compared.tabulated:
+        _tell_table(measurements, rows, seconds, out, json)
         return
+    if compared.tabulated:
+        for line in eval_reports.details(measurements[0]):
+            console.plain(line)
+    labels = [f"NFE {row['nfe']}: " if len(rows) > 1 else "" for row in rows]
+    lines = [label + eval_reports.figure(one) for label, one in zip(labels, measurements, strict=True)]
+    facts = rows[0] if len(rows) == 1 else {"results": [one.row for one in measurements], **about}
+    console.result("\n".join(lines), {**facts, "seconds": seconds}, json)
+
+
+def _tell_table(
+    measurements: "list[Measurement]", rows: list[dict[str, Any]], seconds: float, out: Path | None, json: bool
+) -> None:
     from hgfctl.engine.figures.fid import fid_figure
 
-    plot = out or _plot_path(about["source"], first["features"])
-    title = f"{Path(about['source']).name} against {Path(about['ref']).name}"
-    spreads = [row["fid_std"] or 0.0 for row in rows]
-    console.result(eval_reports.table(rows), {"results": rows, "plot": str(plot), "seconds": seconds}, json)
-    fid_figure(title, first["figure"], [r["nfe"] for r in rows], [r["fid"] for r in rows], spreads).save(plot)
-    console.note(f"plot: {plot}")
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    """ "32 x 32 pixels in colour"."""
-    return f"{shape[1]} x {shape[2]} pixels in {'grey' if shape[0] == 1 else 'colour'}"
+    first, metric = rows[0], measurements[0].leading[0]
+    plot = out or _plot_path(first["source"], first["features"])
+    title = f"{Path(first['source']).name} against {Path(first['ref']).name}"
+    values, spreads = zip(*(metric.drawn(row) for row in rows), strict=True)
+    console.result(eval_reports.table(measurements), {"results": rows, "plot": str(plot), "seconds": seconds}, json)
+    if None not in values:
+        fid_figure(title, first["figure"], [row["nfe"] for row in rows], values, spreads).save(plot)
+        console.note(f"plot: {plot}")
 
 
 def _plot_path(source: str, features: str) -> Path:

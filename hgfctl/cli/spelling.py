@@ -1,7 +1,8 @@
 """How the command line spells what the engine names: `nfe` in a message of the engine is --nfe here.
 
 The engine writes parameters between backticks, as Python has them: `guidance_interval`, `nfe=10`, or a key of the
-configuration with its value, `train.batch=64`. A shell's user reads --guidance-interval, --nfe 10 and --set train.batch=64.
+configuration with its value, `train.batch=64`. A user of the shell reads --guidance-interval, --nfe 10 and
+--set train.batch=64.
 Between backticks that hold anything else, such as a command, nothing changes.
 """
 

@@ -42,9 +42,6 @@ class DataSet(ABC):
     resizable: ClassVar[bool] = False
     """True where its items are images that can be resized as they are read."""
 
-    skipped: Sequence[str] = ()
-    """Files that were left out, each with the reason."""
-
     @abstractmethod
     def batch(self, first: int, count: int, seed: int) -> Batch:
         """Items first ... first + count - 1 of the stream."""

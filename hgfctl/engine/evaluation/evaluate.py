@@ -1,248 +1,267 @@
-"""The whole of an evaluation: from what was named to figures, a budget and a seed at a time."""
+"""The whole of an evaluation: from two subjects to figures, a budget and a seed at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any
+from typing import Any, ClassVar
 
-from hgfctl.engine.checkpoint import Checkpoint
-from hgfctl.engine.data.dataset import DataSet, Finite
-from hgfctl.engine.evaluation.comparison import Comparison, compare
+from hgfctl.engine.evaluation.comparison import Comparison, compare, compare_points
+from hgfctl.engine.evaluation.extractor import check_dimension, extractor_for, wanted
 from hgfctl.engine.evaluation.feature_files import write_features
+from hgfctl.engine.evaluation.feature_pass import feature_set
 from hgfctl.engine.evaluation.feature_set import FeatureSet
-from hgfctl.engine.evaluation.image_sets import GeneratedSet, ImageSet, StoredSet
+from hgfctl.engine.evaluation.image_sets import ImageSet
+from hgfctl.engine.evaluation.measurement import Measurement
+from hgfctl.engine.evaluation.metrics.choose import chosen, suitable
+from hgfctl.engine.evaluation.needs import Need
+from hgfctl.engine.evaluation.point_set import PointSet
 from hgfctl.engine.evaluation.references import cached_statistics, read_statistics
-from hgfctl.engine.evaluation.sources import Source
+from hgfctl.engine.evaluation.request import MANY, POINTS, WITHOUT, EvaluationRequest
+from hgfctl.engine.evaluation.subjects import Subject
 from hgfctl.engine.evaluation.unfinished import comparison_file, pass_file, read_comparison, write_comparison
-from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.flows import flow_name
-from hgfctl.engine.models.guided import Guidance, as_json
+from hgfctl.engine.evaluation.watch import Watch
+from hgfctl.engine.features.features import Features, FeaturesId
 from hgfctl.engine.ranks import Ranks
-from hgfctl.engine.sampling.sampler import Sampler
-from hgfctl.engine.statistics.kernel import mean_discrepancy
-from hgfctl.engine.statistics.neighbours import Coverage
-from hgfctl.errors import RequestError
-from hgfctl.presets import overridden
-from hgfctl.storage.cache import sha256
+from hgfctl.errors import HgfctlError, RequestError
 
-MANY = 50_000
-"""Images that a model makes, unless the user says otherwise: what published figures are made of."""
-
-Collect = Callable[[ImageSet], FeatureSet | None]
-"""One pass over a set; None on all ranks but the first."""
+Found = tuple[Comparison, Path | None, int | None]
+"""A comparison, the file that keeps it, and how many items were compared (None: a file does not say)."""
 
 
-@dataclass(frozen=True)
-class Making:
-    """How a model is to make images.
+class Evaluation(ABC):
+    """Two subjects in one space: that of features, or the one where points lie.
 
     Args:
-        budgets: network evaluations; None for the preset's.
-        num: how many images; of a model MANY, else all, when None.
-        seed: of the first image.
-        seeds: how many such sets, from seeds that differ.
-        sampler, grid: the preset's when None.
-        guidance: see `guided_by`.
-        settings: "sample.KEY=VALUE" for the preset's sample section.
+        subject: what is measured.
+        request: how.
     """
 
-    budgets: tuple[int | None, ...] = (None,)
-    num: int | None = None
-    seed: int = 0
-    seeds: int = 1
-    sampler: str | None = None
-    grid: str | None = None
-    guidance: Guidance | None = None
-    settings: tuple[str, ...] = ()
+    noun: ClassVar[str]
+    many: ClassVar[int]
+    offers: ClassVar[Collection[Need]]
+    tabulated: ClassVar[bool]
+    id: FeaturesId | None = None
 
-    @property
-    def asks_for_a_model(self) -> bool:
-        """Whether something is said that concerns models alone."""
-        return self.budgets != (None,) or self.seeds > 1 or bool(self.sampler or self.grid or self.settings)
+    def __init__(self, subject: Subject, request: EvaluationRequest) -> None:
+        self.subject, self.request = subject, request
+        self.metrics = chosen(request.metrics, self.offers)
 
-    def first_seeds(self, default: int = MANY) -> list[int]:
-        """Of each set."""
-        return [self.seed + k * (self.num or default) for k in range(self.seeds)]
+    def measurements(self) -> Iterator[Measurement]:
+        """One a budget; none on ranks that have no result."""
+        seeds = self.request.first_seeds(self.many)
+        others = {name: one for name, one in suitable(self.offers).items() if name not in self.metrics}
+        for budget in self.subject.budgets(self.request):
+            found = [one for seed in seeds if (one := self.compared(budget, seed)) is not None]
+            if found:
+                yield Measurement(
+                    comparisons=tuple(comparison for comparison, _, _ in found),
+                    metrics=self.metrics,
+                    others=others,
+                    about=self.about(found[-1][2]),
+                    id=self.id,
+                    sampler=self.subject.sampler(self.request, budget),
+                    seeds=tuple(seeds) if self.subject.is_model else (),
+                    kept=tuple(file for _, file, _ in found if file),
+                    warns=self.tabulated,
+                )
 
+    @abstractmethod
+    def compared(self, budget: int | None, seed: int) -> Found | None:
+        """One comparison; None on ranks that have no result."""
 
-@dataclass(frozen=True)
-class Measurement:
-    """What was found at one budget.
-
-    Args:
-        found: a comparison for each set of seeds.
-        id: of the features; None where no file says it.
-        count: of the images of a set; None where a file does not say.
-        dim: of the features.
-        sampler: that made them, if one did.
-        seeds: of their first images.
-        kept: files that hold the comparisons until somebody was told.
-    """
-
-    found: tuple[Comparison, ...]
-    id: FeaturesId | None
-    count: int | None
-    dim: int
-    sampler: Sampler | None = None
-    seeds: tuple[int, ...] = ()
-    kept: tuple[Path, ...] = ()
-
-    @property
-    def figure(self) -> str:
-        """What the distance is called."""
-        return "FID(unnamed features)" if self.id is None else self.id.figure
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Of the first set; the others' are alike."""
-        return self.found[0].warnings
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; means over seeds."""
-        distances = [one.frechet for one in self.found]
-        infinite = [one.at_infinity for one in self.found if one.at_infinity is not None]
-        kids = [one.kid for one in self.found if one.kid is not None]
-        kid = mean_discrepancy(kids) if kids else None
-        covers = [one.coverage for one in self.found if one.coverage is not None]
-        return {
-            "fid": fmean(distances),
-            "fid_std": stdev(distances) if len(distances) > 1 else None,
-            "fid_infinity": fmean(infinite) if infinite else None,
-            "figure": self.figure,
-            "features": self.id.name if self.id else None,
-            "variant": self.id.variant if self.id else None,
-            "dim": self.dim,
-            "num": self.count,
-            "nfe": self.sampler.nfe if self.sampler else None,
-            "sampler": self.sampler.method if self.sampler else None,
-            "grid": self.sampler.grid if self.sampler else None,
-            "flow": flow_name(self.sampler.flow) if self.sampler else None,
-            **as_json(self.sampler.guidance if self.sampler else None),
-            "seeds": list(self.seeds),
-            "kid": kid.value if kid else None,
-            "kid_error": kid.error if kid else None,
-            **{key: fmean(getattr(one, key) for one in covers) if covers else None for key in Coverage._fields},
-            "warnings": list(self.warnings),
-        }
+    @abstractmethod
+    def about(self, count: int | None) -> dict[str, Any]:
+        """Facts for JSON: features and number of items."""
 
 
-def image_set(
-    source: Checkpoint | DataSet, name: str, making: Making, budget: int | None = None, seed: int = 0
-) -> ImageSet:
-    """The images of a data set, or those that a model makes.
+class OfPoints(Evaluation):
+    """Vectors, compared where they lie.
 
     Raises:
-        RequestError: it holds, or makes, no images.
+        RequestError: not both are vectors of one dimension.
     """
-    if len(source.shape) != 3:
-        raise RequestError(
-            f"{name}: its items are vectors of shape {source.shape}, not images\n"
-            "--features none compares them by sliced Wasserstein and MMD"
-        )
-    if isinstance(source, Checkpoint):
-        guide = making.guidance.guide_path if making.guidance else None
-        made_by = " ".join(sha256(path) for path in (source.path, guide) if path)
-        return GeneratedSet(sampler_for(source, making, budget), made_by, name, making.num or MANY, seed)
-    assert isinstance(source, Finite)
-    return StoredSet(source, name, making.num)
+
+    noun, many, offers, tabulated = "points", POINTS, PointSet.offers, False
+
+    def __init__(self, subject: Subject, reference: Subject, request: EvaluationRequest) -> None:
+        super().__init__(subject, request)
+        self.count = request.num or POINTS
+        for side in (subject, reference):
+            side.check_vectors(self.count)
+        if subject.shape != reference.shape:
+            raise RequestError(
+                f"{subject.name} has vectors of dimension {(subject.shape or (0,))[0]}, "
+                f"{reference.name} of dimension {(reference.shape or (0,))[0]}"
+            )
+        self.reference = reference.reference_points(self.count)
+
+    def compared(self, budget: int | None, seed: int) -> Found:
+        """Raises HgfctlError where points are not finite."""
+        points = self.subject.points(self.request, budget, self.count, seed, max(self.request.batch, 1024))
+        if not points.isfinite().all():
+            raise HgfctlError(f"{self.subject.name}: its points hold NaN or infinity")
+        items = PointSet(self.subject.name, points.flatten(1).double())
+        return compare_points(items, self.reference, self.metrics), None, len(points)
+
+    def about(self, count: int | None) -> dict[str, Any]:
+        return {"features": WITHOUT, "num": count}
 
 
-def sampler_for(source: Checkpoint, making: Making, budget: int | None) -> Sampler:
-    """How a model is sampled on a budget."""
-    default = overridden(source.config, making.settings, "sample", {}).sample
-    return source.sampler(budget, making.sampler, making.grid, making.guidance, default)
-
-
-def reference_set(
-    source: Source, name: str, making: Making, id: FeaturesId | None, collect: Collect, ranks: Ranks
-) -> FeatureSet | None:
-    """The features of a reference, from the cache where they were made before; None on all ranks but the first.
-
-    A model makes as many images as the one that is measured, from the seeds after that one's.
+class OfFeatures(Evaluation):
+    """Images, compared in the space of features.
 
     Args:
-        source: what it is.
-        name: how messages call it.
-        making: for the model that is measured.
-        id: of the features that are collected; None where none have to be.
-        collect: see `Collect`.
+        subject, request: see `Evaluation`.
+        reference: None on all ranks but the first.
+        id: of the features; None where no file says it.
+        features: that images are turned into; None where both sides are files of features.
         ranks: who shares the work.
+        watch: who listens.
     """
-    if isinstance(source, FeatureSet):
-        return source if ranks.first else None
-    assert id is not None
-    count = making.num if isinstance(source, Checkpoint) else None
-    images = image_set(source, name, Making(num=count), None, making.seed + making.seeds * (making.num or MANY))
-    file = cached_statistics(images, id) if ranks.first else None
-    known = read_statistics(file, name) if file else None
+
+    noun, many, offers, tabulated = "images", MANY, FeatureSet.offers, True
+
+    def __init__(
+        self,
+        subject: Subject,
+        reference: FeatureSet | None,
+        request: EvaluationRequest,
+        id: FeaturesId | None,
+        features: Features | None,
+        ranks: Ranks,
+        watch: Watch,
+    ) -> None:
+        super().__init__(subject, request)
+        self.reference, self.id, self.features, self.ranks, self.watch = reference, id, features, ranks, watch
+
+    def compared(self, budget: int | None, seed: int) -> Found | None:
+        """A comparison, which may have been made before the evaluation was stopped."""
+        ready = self.subject.features
+        if ready is not None:
+            reference = self.reference
+            return None if reference is None else (compare(ready, reference, self.metrics), None, ready.count)
+        assert self.features is not None
+        images = self.subject.image_set(self.request, budget, seed)
+        file = self._file(images)
+        known = read_comparison(file) if file else None
+        if self.ranks.broadcast(str(known is not None)) == "True":
+            return (known, file, len(images)) if known else None
+        collected = collected_features(images, self.features, self.request, self.ranks, self.watch)
+        if collected is None or self.reference is None or file is None:
+            return None
+        comparison = compare(collected, self.reference, self.metrics)
+        write_comparison(file, comparison)
+        pass_file(images, self.features.id).unlink(missing_ok=True)
+        return comparison, file, len(images)
+
+    def about(self, count: int | None) -> dict[str, Any]:
+        leading = next((one for one in self.metrics.values() if one.leads), next(iter(self.metrics.values())))
+        return {
+            "figure": leading.called(self.id),
+            "features": self.id.name if self.id else None,
+            "variant": self.id.variant if self.id else None,
+            "dim": self.reference.dim if self.reference else None,
+            "num": count,
+        }
+
+    def _file(self, images: ImageSet) -> Path | None:
+        if self.reference is None or self.features is None:
+            return None
+        identities = [metric.identity for metric in self.metrics.values()]
+        return comparison_file(images, self.features.id, self.reference, identities)
+
+
+def evaluation(
+    subject: Subject, reference: Subject, request: EvaluationRequest, ranks: Ranks, watch: Watch | None = None
+) -> Evaluation:
+    """Two subjects brought into one space, with all that can be refused before the work begins.
+
+    Args:
+        subject: what is measured.
+        reference: what it is compared with.
+        request: how.
+        ranks: who shares the work.
+        watch: who listens.
+
+    Raises:
+        RequestError: the two, or the options, do not fit each other.
+        HgfctlError: features cannot be had.
+    """
+    if request.features == WITHOUT:
+        return OfPoints(subject, reference, request)
+    watch = watch or Watch()
+    chosen(request.metrics, OfFeatures.offers)
+    known = [side.features for side in (subject, reference) if side.features is not None]
+    id = wanted(request.features, known)
+    budget = subject.budgets(request)[0]
+    for side in (subject, reference):
+        if side.features is None:  # says so now if it holds no images, not after loading features
+            side.image_set(request, budget if side.is_model else None)
+    shapes = [side.shape for side in (subject, reference) if side.features is None and side.shape is not None]
+    features = None
+    if shapes:
+        with watch.loading():
+            features = extractor_for(request, shapes[0], ranks, id)
+        check_dimension(features, shapes, known)
+        id = features.id
+    elif given := [f"`{key}`" for key in ("resizing", "weights", "allow_code") if getattr(request, key)]:
+        raise RequestError(f"{' and '.join(given)}: both sides are files of features, so none are made")
+    if len(set(shapes)) > 1:
+        sides = f"{subject.name} has images of {_size(shapes[0])}, {reference.name} of {_size(shapes[1])}"
+        watch.warned(sides)
+    base = reference_features(reference, request, features, ranks, watch)
+    return OfFeatures(subject, base, request, id, features, ranks, watch)
+
+
+def reference_features(
+    reference: Subject, request: EvaluationRequest, features: Features | None, ranks: Ranks, watch: Watch
+) -> FeatureSet | None:
+    """The features of a reference, from the cache where they were made before; None on all ranks but the first."""
+    if reference.features is not None:
+        return reference.features if ranks.first else None
+    assert features is not None
+    images = reference.reference_images(request)
+    file = cached_statistics(images, features.id) if ranks.first else None
+    known = read_statistics(file, reference.name) if file else None
     if ranks.broadcast(str(known is not None)) == "True":
         return known
-    found = collect(images)
-    if found is not None and file:
-        write_features(found, file)
-        pass_file(images, id).unlink(missing_ok=True)
-    return found
+    collected = collected_features(images, features, request, ranks, watch)
+    if collected is not None and file:
+        write_features(collected, file)
+        pass_file(images, features.id).unlink(missing_ok=True)
+    return collected
 
 
-def measured(
-    source: Source,
-    name: str,
-    making: Making,
-    reference: FeatureSet | None,
-    id: FeaturesId | None,
-    collect: Collect,
-    ranks: Ranks,
-) -> Iterator[Measurement]:
-    """One measurement a budget; none on ranks other than the first.
-
-    Args:
-        source: what is measured.
-        name: how messages call it.
-        making: for models.
-        reference: None on all ranks but the first.
-        id: of the features.
-        collect: see `Collect`.
-        ranks: who shares the work.
-    """
-    if isinstance(source, FeatureSet):
-        if reference is not None:
-            yield Measurement((compare(source, reference),), id, source.count, source.dim)
-        return
-    assert id is not None
-    model = source if isinstance(source, Checkpoint) else None
-    for budget in making.budgets if model else (None,):
-        seeds = making.first_seeds() if model else [0]
-        found, kept = [], []
-        for seed in seeds:
-            images = image_set(source, name, making, budget, seed)
-            one = _compared(images, reference, id, collect, ranks)
-            if one is not None:
-                found.append(one[0])
-                kept.append(one[1])
-        if reference is not None:
-            sampler = sampler_for(model, making, budget) if model else None
-            made = tuple(seeds) if model else ()
-            yield Measurement(tuple(found), id, len(images), reference.dim, sampler, made, tuple(kept))
+def collected_features(
+    images: ImageSet, features: Features, request: EvaluationRequest, ranks: Ranks, watch: Watch
+) -> FeatureSet | None:
+    """One pass over a set; None on all ranks but the first."""
+    with watch.passing(images) as (progress, stop):
+        return feature_set(images, features, request.batch, ranks, progress, stop)
 
 
-def _compared(
-    images: ImageSet, reference: FeatureSet | None, id: FeaturesId, collect: Collect, ranks: Ranks
-) -> tuple[Comparison, Path] | None:
-    """A comparison, and where it is kept: it may have been made before the evaluation was stopped."""
-    file = comparison_file(images, id, reference) if reference is not None else None
-    known = read_comparison(file) if file else None
-    if ranks.broadcast(str(known is not None)) == "True":
-        return (known, file) if known and file else None
-    features = collect(images)
-    if features is None or reference is None or file is None:
-        return None
-    comparison = compare(features, reference)
-    write_comparison(file, comparison)
-    pass_file(images, id).unlink(missing_ok=True)
-    return comparison, file
+@dataclass(frozen=True)
+class Statistics:
+    """Features of a subject's images, and the file of the pass that can go once they are written."""
+
+    features: FeatureSet
+    id: FeaturesId
+    unfinished: Path
 
 
-def shapes_of(sources: Sequence[Source]) -> list[tuple[int, ...]]:
-    """Of the images that have to be turned into features, if there are any."""
-    return [one.shape for one in sources if not isinstance(one, FeatureSet)]
+def statistics_of(
+    subject: Subject, request: EvaluationRequest, ranks: Ranks, watch: Watch | None = None
+) -> Statistics | None:
+    """The features of a subject's images, to be kept; None on all ranks but the first."""
+    watch = watch or Watch()
+    images = subject.image_set(request, request.budgets[0], request.seed)
+    with watch.loading():
+        features = extractor_for(request, images.shape, ranks)
+    collected = collected_features(images, features, request, ranks, watch)
+    return None if collected is None else Statistics(collected, features.id, pass_file(images, features.id))
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """ "32 x 32 pixels in colour"."""
+    return f"{shape[1]} x {shape[2]} pixels in {'grey' if shape[0] == 1 else 'colour'}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hgfctl.engine.evaluation.feature_set import FeatureSet
+from hgfctl.engine.evaluation.request import EvaluationRequest
 from hgfctl.engine.features import FEATURES
 from hgfctl.engine.features.features import RESIZINGS, Features, FeaturesId
 from hgfctl.engine.provided import DEVICE
@@ -42,7 +43,7 @@ def extractor(
     given: dict[str, Any] = {"resizing": resizing, "weights": weights, "allow_code": allow_code}
     for option, value in given.items():
         if value is not None and not FEATURES.has_option(name, option):
-            raise RequestError(f"--{option.replace('_', '-')}: features {name} take none")
+            raise RequestError(f"`{option}`: features {name} take none")
     if resizing is not None and resizing not in RESIZINGS:
         raise RequestError(f"unknown resizing '{resizing}'; known: {', '.join(RESIZINGS)}")
     given["resizing"] = resizing or ("legacy-tensorflow" if max(shape[-2:]) <= LEGACY_UP_TO else "clean")
@@ -56,8 +57,24 @@ def extractor(
     return ranks.one_first(build)
 
 
+def extractor_for(
+    request: EvaluationRequest, shape: tuple[int, ...], ranks: Ranks, id: FeaturesId | None = None
+) -> Features:
+    """The features of a request; with the resizing that files at hand are made with, where it says none.
+
+    Args:
+        request: says which, and how.
+        shape: of the images, (C, H, W).
+        ranks: see `extractor`.
+        id: of the features of files at hand.
+    """
+    resizing = request.resizing or (id.variant if id is not None and id.variant in RESIZINGS else None)
+    name = id.name if id else request.features
+    return extractor(ranks, shape, name, resizing, request.weights, request.allow_code or None)
+
+
 def usual(shape: tuple[int, ...], about_inception: bool = False) -> str:
-    """What images (C, H, W) are compared in when nobody says: inception, or random below INCEPTION_FROM pixels.
+    """The features for images (C, H, W) when nobody says: inception, or random below INCEPTION_FROM pixels.
 
     Args:
         shape: of the images.
@@ -78,7 +95,7 @@ def check_dimension(features: Features, shapes: Sequence[tuple[int, ...]], known
     if len(set(dims)) > 1:
         raise RequestError(
             f"images of shapes {shapes[0]} and {shapes[1]} have {features.id} of dimension {dims[0]} and {dims[1]}\n"
-            "--features random compares any two sizes; eval-fid --resolution N makes folders one size"
+            "`features=random` compares any two sizes; `resolution` makes folders one size"
         )
     dim = dims[0]
     for one in known:
@@ -89,7 +106,7 @@ def check_dimension(features: Features, shapes: Sequence[tuple[int, ...]], known
 
 
 def wanted(name: str | None, known: Sequence[FeatureSet]) -> FeaturesId | None:
-    """What the user asks for, or else what files at hand are made of; None where neither says.
+    """The features that the user asks for, or else those of files at hand; None where neither says.
 
     Raises:
         RequestError: a file is of other features.

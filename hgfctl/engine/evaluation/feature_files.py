@@ -25,11 +25,11 @@ from hgfctl.storage.arrays_pickle import load_arrays
 from hgfctl.storage.atomic import replacing
 
 EDM2_NAMES = {"inception": "fid", "dinov2": "fd_dinov2"}
-"""What EDM2's statistics call features."""
+"""Names of features in EDM2's statistics."""
 
 
 def holds_features(path: Path) -> bool:
-    """Whether a file is one that `read_features` reads, rather than one of images or samples.
+    """True where a file is one that `read_features` reads, rather than one of images or samples.
 
     Raises:
         RequestError: an .npz or .npy that cannot be read.

@@ -77,7 +77,7 @@ def feature_set(
 
 def _batches(images: ImageSet, features: Features, batch: int, ranks: Ranks, first: int) -> Iterator[Tensor]:
     """Features of image `first` and all after it, in order; a rank makes its share of every round."""
-    rounds = torch.arange(first, len(images)).split(batch * ranks.world) if first < len(images) else ()
+    rounds = torch.split(torch.arange(first, len(images)), batch * ranks.world) if first < len(images) else ()
     shares = [ranks.share(numbers) for numbers in rounds]
     # Files are decoded while the network works; images that a network makes have no time to spare.
     reader = ThreadPoolExecutor(1, "images") if not isinstance(images, GeneratedSet) else None

@@ -1,11 +1,13 @@
-"""What is known of a set of images in the space of some features; collected in one pass, in bounded memory."""
+"""A set of images in the space of some features; collected in one pass, in bounded memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hgfctl.engine.evaluation.needs import Need
 from hgfctl.engine.features.features import FeaturesId
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.statistics.extrapolation import PARTS
@@ -16,6 +18,8 @@ KEPT = 10_000
 """Features, of randomly chosen images, that are kept for what moments do not tell: KID, precision, coverage."""
 BLOCK = 1024
 """Features that enter the moments together, so that sums do not depend on the batches they were made in."""
+FEWEST = 6
+"""Features that neighbours and jackknife need on either side."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class FeatureSet:
         parts: moments of PARTS random parts; none where a file holds none.
     """
 
+    offers: ClassVar[tuple[Need, ...]] = ("statistics", "features")
+
     name: str
     id: FeaturesId | None
     statistics: Statistics
@@ -40,8 +46,14 @@ class FeatureSet:
 
     @property
     def dim(self) -> int:
-        """Of the features."""
+        """Dimension of the features."""
         return len(self.statistics.mean)
+
+    def has(self, need: Need) -> bool:
+        """True where a metric finds here what it needs."""
+        return need == "statistics" or (
+            need == "features" and self.features is not None and len(self.features) >= FEWEST
+        )
 
 
 class Collector:
@@ -129,7 +141,7 @@ class Collector:
 
 
 def collected(name: str, id: FeaturesId | None, features: Tensor) -> FeatureSet:
-    """Of features (N, d) that are all at hand.
+    """Sums up features (N, d) that are all at hand.
 
     Raises:
         RequestError: fewer than two.

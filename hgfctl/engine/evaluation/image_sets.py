@@ -26,7 +26,7 @@ class ImageSet(ABC):
     @property
     @abstractmethod
     def key(self) -> str:
-        """What the images depend on: two sets of one key hold the same."""
+        """All that the images depend on: two sets of one key hold the same."""
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -18,7 +18,7 @@ def cached_statistics(images: ImageSet, id: FeaturesId) -> Path:
 
 
 def read_statistics(file: Path, name: str) -> FeatureSet | None:
-    """What is kept there, if it is and is whole; a damaged file is removed, to be made again.
+    """The features that are kept there, if they are whole; a damaged file is removed, to be made again.
 
     Args:
         file: see `cached_statistics`.

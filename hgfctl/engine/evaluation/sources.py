@@ -1,19 +1,20 @@
-"""What a user names to be evaluated, or to be compared with: a checkpoint, data, features, statistics."""
+"""Names and paths that a user gives to be evaluated, or to be compared with, opened."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hgfctl import presets
-from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint, with_flow
+from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint
 from hgfctl.engine.data import DATA
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.files import admitted
 from hgfctl.engine.data.locate import kind_of, locate
 from hgfctl.engine.evaluation.feature_files import holds_features, read_features
 from hgfctl.engine.evaluation.feature_set import FeatureSet
+from hgfctl.engine.evaluation.request import WITHOUT, EvaluationRequest
+from hgfctl.engine.evaluation.subjects import DataSubject, FeatureSubject, ModelSubject, Subject
 from hgfctl.errors import RequestError
 from hgfctl.storage.runs import checkpoint_file
 
@@ -28,26 +29,34 @@ def opened(
     resolution: int | None = None,
     skip_bad: bool = False,
 ) -> Source:
-    """What a name or a path stands for.
+    """The model, data or features that a name or a path stands for; see `opened_subject`."""
+    request = EvaluationRequest(features=features, resolution=resolution, skip_bad=skip_bad)
+    return opened_subject(source, source, request, split, device).source
+
+
+def opened_subject(
+    source: str, name: str, request: EvaluationRequest, split: str | None, device: torch.device
+) -> Subject:
+    """The thing that a name or a path stands for, as one side of an evaluation.
 
     Args:
         source: a run folder, a checkpoint, a file of features or statistics, images in any form that training takes,
             the name of a data set that needs no path, or of a preset, whose data are meant.
-        device: for checkpoints.
-        features: name of those that are wanted, for files that hold several.
+        name: how messages call it.
+        request: says which features are wanted of files that hold several, and how image files are opened.
         split: of data sets that have several.
-        resolution, skip_bad: for folders and zips of images, see `images.folder`.
+        device: for checkpoints.
 
     Raises:
         RequestError: there is no such thing, or it cannot be used.
     """
     path = Path(source).expanduser()
     if path.suffix == ".safetensors" or (path / "config.yaml").is_file():
-        return read_checkpoint(checkpoint_file(path), device)
+        return ModelSubject(read_checkpoint(checkpoint_file(path), device), name)
     if path.suffix in (".npz", ".npy", ".pkl"):
         path = locate(source)
-        if features != "none" and holds_features(path):
-            return read_features(path, features)
+        if request.features != WITHOUT and holds_features(path):
+            return FeatureSubject(read_features(path, request.features), name)
     options: dict[str, Any] = {}
     if not path.exists() and source not in DATA and _is_preset(source):
         component = presets.load(source).data
@@ -56,38 +65,44 @@ def opened(
         kind = kind_of(source)
         if kind != source:
             options["path"] = source
-    options |= admitted(kind, skip_bad=skip_bad, resolution=resolution)
-    return _built(kind, options, split)
+    options |= admitted(kind, skip_bad=request.skip_bad, resolution=request.resolution)
+    return DataSubject(_built(kind, options, split), name, DATA.has_option(kind, "resolution"))
 
 
-def check_taken(sources: Sequence[Source], resolution: int | None, split: str | None) -> None:
-    """Raises RequestError if an option is for none of the things at hand.
-
-    Args:
-        sources: what was opened.
-        resolution, split: see `opened`.
-    """
-    if resolution is not None and not any(isinstance(one, DataSet) and one.resizable for one in sources):
-        raise RequestError("--resolution is for folders and zips of images, and there are none")
-    if split is not None and all(isinstance(one, FeatureSet) for one in sources[1:]):
-        raise RequestError("--split is for data sets, and the reference is a file of features")
-
-
-def by_flow(source: Source, name: str, flow: str | None) -> Source:
-    """A model under another flow; see `with_flow`.
+def opened_reference(source: str | None, subject: Subject, request: EvaluationRequest, device: torch.device) -> Subject:
+    """The other side, which a subject is compared with; a model's training data where nothing is named.
 
     Raises:
-        RequestError: it is no model, or none of a flow that could be exchanged.
+        RequestError: see `opened_subject` and `data_behind`; or an option is for neither side.
     """
-    if flow is None:
-        return source
-    if not isinstance(source, Checkpoint):
-        raise RequestError(f"--flow is for models, and {name} is none")
-    return with_flow(source, flow)
+    name = (source or "its training data") + (f" ({request.split})" if request.split else "")
+    if source is not None:
+        reference = opened_subject(source, name, request, request.split, device)
+    elif isinstance(subject, ModelSubject):  # the only one that was trained on something
+        data = subject.source.config.data.name
+        behind = data_behind(subject.source, request.split)
+        reference = DataSubject(behind, name, DATA.has_option(data, "resolution"))
+    else:
+        raise needs_reference(subject.name)
+    check_taken(request, subject, reference)
+    if request.split is not None and not reference.has_items:
+        raise RequestError("`split` is for data sets, and the reference is a file of features")
+    return reference
+
+
+def needs_reference(name: str) -> RequestError:
+    """The error of a subject that is no model, with nothing to compare it with."""
+    return RequestError(f"`ref` says what to compare {name} with: a data set, a statistics file, other images")
+
+
+def check_taken(request: EvaluationRequest, *subjects: Subject) -> None:
+    """Raises RequestError if images are to have another size, and no subject is opened so."""
+    if request.resolution is not None and not any(subject.resizable for subject in subjects):
+        raise RequestError("`resolution` is for folders and zips of images, and there are none")
 
 
 def data_behind(model: Checkpoint, split: str | None = None) -> DataSet:
-    """What a model was trained on, or another split of it.
+    """The data that a model was trained on, or another split of them.
 
     Raises:
         RequestError: they are no longer where they were, or have no splits.
@@ -99,7 +114,7 @@ def data_behind(model: Checkpoint, split: str | None = None) -> DataSet:
 def _built(name: str, options: dict[str, Any], split: str | None) -> DataSet:
     if split is not None:
         if not DATA.has_option(name, "split"):
-            raise RequestError(f"--split: data '{name}' has no splits")
+            raise RequestError(f"`split`: data '{name}' has no splits")
         options = {**options, "split": split}
     data: DataSet = DATA.build(name, options)
     return data

@@ -1,4 +1,4 @@
-"""What an evaluation has done so far: kept in the cache until its figures are said, for one that is stopped or killed.
+"""Work of an evaluation so far: kept in the cache until its figures are printed, for one that is stopped or killed.
 
 evaluations/<key>.safetensors   a pass over images, see `feature_pass`
 evaluations/<key>.json          a comparison
@@ -6,20 +6,20 @@ evaluations/<key>.json          a comparison
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from hgfctl.engine.evaluation.comparison import Comparison
 from hgfctl.engine.evaluation.feature_set import FeatureSet
 from hgfctl.engine.evaluation.image_sets import ImageSet
 from hgfctl.engine.features.features import FeaturesId
-from hgfctl.engine.statistics.kernel import Discrepancy
-from hgfctl.engine.statistics.neighbours import Coverage
 from hgfctl.storage.atomic import replacing
 from hgfctl.storage.cache import cache_folder
 
 FORMAT = 1
-"""Version of what is kept, and of how images become features; part of every key."""
+"""Version of passes, and of how images become features; part of every key."""
+COMPARISON_FORMAT = 2
+"""Version of comparisons; part of their keys alone, so that features in the cache stay good."""
 
 
 def content_key(*parts: object) -> str:
@@ -32,28 +32,27 @@ def pass_file(images: ImageSet, id: FeaturesId) -> Path:
     return cache_folder() / "evaluations" / f"{content_key(images.key, id)}.safetensors"
 
 
-def comparison_file(images: ImageSet, id: FeaturesId, reference: FeatureSet) -> Path:
-    """Where a comparison is kept."""
+def comparison_file(images: ImageSet, id: FeaturesId, reference: FeatureSet, metrics: Iterable[str] = ()) -> Path:
+    """Where a comparison is kept.
+
+    Args:
+        images, reference: the two sides.
+        id: of the features.
+        metrics: their identities.
+    """
     digest = hashlib.sha256()
     features = () if reference.features is None else (reference.features,)
     for part in (reference.statistics.mean, reference.statistics.covariance, *features):
         digest.update(part.contiguous().numpy().data)
-    key = content_key(images.key, id, images.name, reference.name, digest.hexdigest())
-    return cache_folder() / "evaluations" / f"{key}.json"
+    sides = (images.key, id, images.name, reference.name, digest.hexdigest())
+    return cache_folder() / "evaluations" / f"{content_key(COMPARISON_FORMAT, *sides, *metrics)}.json"
 
 
 def read_comparison(path: Path) -> Comparison | None:
-    """What was found, if it was and is whole."""
+    """A comparison that was kept; None where there is none, or where it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        kid, coverage = found["kid"], found["coverage"]
-        return Comparison(
-            frechet=found["frechet"],
-            at_infinity=found["at_infinity"],
-            kid=None if kid is None else Discrepancy(*kid),
-            coverage=None if coverage is None else Coverage(*coverage),
-            warnings=tuple(found["warnings"]),
-        )
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Comparison(dict(content["values"]), tuple(content["warnings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -61,4 +60,5 @@ def read_comparison(path: Path) -> Comparison | None:
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Raises HgfctlError where it cannot be written."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(asdict(comparison)), encoding="utf-8")
+        content = {"values": dict(comparison.values), "warnings": list(comparison.warnings)}
+        partial.write_text(json.dumps(content), encoding="utf-8")

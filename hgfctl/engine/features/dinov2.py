@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 """By the width of the network; EDM2 uses `large`."""
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILE, BYTES = "dinov2_vitl14_pretrain.pth", 1_217_586_395
-"""What the authors publish, without a checksum: the size has to do."""
+"""The authors' file, which they publish without a checksum: the size has to do."""
 URL = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/{FILE}"
 TIMM = "vit_{size}_patch14_dinov2.lvd142m"
 
@@ -66,11 +66,11 @@ class DINOv2(Features):
         return found
 
 
-def _timm():  # type: ignore[no-untyped-def]
+def _timm() -> Any:
     try:
         import timm
     except ImportError:
-        raise HgfctlError("features dinov2 needs timm: pip install timm; or use --features random") from None
+        raise HgfctlError("features dinov2 needs timm: pip install timm; or use `features=random`") from None
     return timm
 
 
@@ -78,14 +78,14 @@ def _cached() -> Path | None:
     return next((path for folder in ("weights", "") if (path := cache_folder() / folder / FILE).exists()), None)
 
 
-def _from_timm(timm) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+def _from_timm(timm: Any) -> dict[str, Tensor]:
     try:
         network: nn.Module = timm.create_model(TIMM.format(size="large"), pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client has many ways to fail
         raise HgfctlError(
             f"no {FILE} in {cache_folder()}, and timm cannot download DINOv2 ({reason(error)})\n"
             f"put {URL} ({BYTES:,} bytes) at {cache_folder() / 'weights' / FILE}; "
-            "--features random needs no file and works now"
+            "`features=random` needs no file and works now"
         ) from None
     return network.state_dict()
 

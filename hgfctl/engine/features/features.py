@@ -1,4 +1,4 @@
-"""What features are: a fixed map from images to vectors, in whose space sets of images are compared."""
+"""Features: a fixed map from images to vectors, in whose space sets of images are compared."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class FeaturesId:
 
     @property
     def figure(self) -> str:
-        """What a Frechet distance of these features is called: FID for the published Inception alone."""
+        """Name of a Frechet distance of these features: FID for the published Inception alone."""
         return "FID" if self.name == "inception" and self.variant in RESIZINGS else f"FID({self})"
 
 

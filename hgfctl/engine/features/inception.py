@@ -4,7 +4,7 @@ and EDM.
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -45,13 +45,13 @@ class Inception(Features):
         weights: Path | None = None,
         allow_code: bool = False,
     ) -> None:
-        path = weights or WEIGHTS.fetched("--features random needs no file and works now")
+        path = weights or WEIGHTS.fetched("`features=random` needs no file and works now")
         digest = sha256(path)
         known = digest == WEIGHTS.sha256
         if not known and not allow_code:
             raise RequestError(
                 f"{path} is not the published {WEIGHTS.name} (SHA-256 {WEIGHTS.sha256}), but {digest}\n"
-                "TorchScript is a program; --allow-code runs this one"
+                "TorchScript is a program; `allow_code` runs this one"
             )
         self.device, self.resizing = device, resizing
         self.id = FeaturesId("inception", resizing if known else f"{resizing} {digest[:8]}")
@@ -61,7 +61,8 @@ class Inception(Features):
     def __call__(self, images: Tensor) -> Tensor:
         x = to_rgb(images.to(self.device)).float().contiguous(memory_format=torch.channels_last)
         inputs = ((resized(x, SIDE) - 128) / 128,) if self.resizing == "clean" else (x, True)
-        return self._network(*inputs).reshape(len(images), DIM).float()
+        found: Tensor = self._network(*inputs)
+        return found.reshape(len(images), DIM).float()
 
 
 def _load(path: Path, device: torch.device, resizing: str) -> torch.jit.ScriptModule:
@@ -69,9 +70,11 @@ def _load(path: Path, device: torch.device, resizing: str) -> torch.jit.ScriptMo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch means to give TorchScript up one day
-            whole = torch.jit.load(path, map_location=device).eval()
+            load: Any = torch.jit.load  # it has no types
+            whole = load(path, map_location=device).eval()
             network = (whole.layers if resizing == "clean" else whole).to(memory_format=torch.channels_last)
-            return torch.jit.freeze(network)
+            frozen: torch.jit.ScriptModule = torch.jit.freeze(network)
+            return frozen
     except (RuntimeError, AttributeError, ValueError) as error:
         reason = (str(error).splitlines() or ["?"])[0]
         raise HgfctlError(f"{path} is not a TorchScript Inception such as {WEIGHTS.name}: {reason}") from None

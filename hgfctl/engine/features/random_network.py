@@ -53,7 +53,7 @@ class _Draws:
         self.bits = np.random.PCG64(SEED)
 
     def weights(self, *shape: int) -> Tensor:
-        """Of variance 2 / fan-in (He et al. 2015), float32."""
+        """Weights of variance 2 / fan-in (He et al. 2015), float32."""
         raw = self.bits.random_raw(math.prod(shape)) >> np.uint64(40)  # 24 bits: exact in float32
         uniform = (raw.astype(np.float64) + 0.5) / 2**23 - 1
         bound = math.sqrt(6 / math.prod(shape[1:]))

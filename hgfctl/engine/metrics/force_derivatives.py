@@ -1,4 +1,4 @@
-"""What the derivatives of a force say: whether it is a gradient, what it does to volume, how stiff it is.
+"""Derivatives of a force: whether it is a gradient, what it does to volume, how stiff it is.
 
 With J = dF/dx and G = dF/dv at points of phase space, of size |.| (Frobenius):
 

@@ -1,4 +1,4 @@
-"""What a force does along flights: how fast neighbours part, and how well an integrator keeps energy."""
+"""A force along flights: how fast neighbours part, and how well an integrator keeps energy."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -23,14 +23,14 @@ FARTHEST = 1e6
 SHOWN = 128
 """Moments that are kept of longer flights."""
 NODES = 48
-"""Of the quadrature that makes a potential of a force."""
+"""Nodes of the quadrature that makes a potential of a force."""
 
 Course = Callable[[State, Tensor], Iterable[State]]
 """The states at times, (N + 1,), from the first one's."""
 
 
 class Lyapunov(NamedTuple):
-    """Of neighbouring flights: log distance grows as exponent * t.
+    """Neighbouring flights: their log distance grows as exponent * t.
 
     Args:
         exponent: mean over flights, 1 / time.
@@ -50,7 +50,7 @@ class Lyapunov(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """Of the energy along flights, in units of the mean kinetic energy: the root mean square of the largest changes.
+    """Changes of the energy along flights, in units of the mean kinetic energy: the root mean square of the largest.
 
     Args:
         relative: with the steps given.

@@ -1,4 +1,4 @@
-"""What the force of a flow does, in numbers: what `hgfctl visualize force` draws."""
+"""The force of a flow in numbers, which `hgfctl visualize force` draws."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -84,17 +84,17 @@ class ForceReport:
 
     @property
     def is_gradient(self) -> bool:
-        """Whether the force is a gradient at every time, but for a part that turns v and does no work."""
+        """True where the force is a gradient at every time, but for a part that turns v and does no work."""
         return self.curl <= GRADIENT and not self.works
 
     @property
     def keeps_energy(self) -> bool:
-        """Whether |v|^2 / 2 + U(x) stays what it is."""
+        """True where |v|^2 / 2 + U(x) stays what it is."""
         return self.is_gradient and not self.depends_on_time
 
     @property
     def conservative(self) -> bool:
-        """Whether F = -grad U(x), and nothing else."""
+        """True where F = -grad U(x), and nothing else."""
         return self.keeps_energy and not self.depends_on_velocity
 
     @property
@@ -171,7 +171,7 @@ def force_report(flow: Flow, x0: Tensor, seed: int = 0) -> ForceReport:
 
 
 def _dependence(flow: Flow, states: list[State], times: Tensor) -> tuple[bool, bool, bool]:
-    """Whether the force depends on t, on v, and whether the part that depends on v does work: by trying."""
+    """Dependence of the force on t, on v, and work of the part that depends on v: by trying."""
     on_time, on_velocity, work, scale = False, False, 0.0, 0.0
     for (x, v), t in zip(states, times, strict=True):
         x, v = x[:POINTS], v[:POINTS]

@@ -76,7 +76,7 @@ def hsd_exact(
     if density.dim != 2:
         raise ValueError(f"exact HSD is for data in the plane, and these have dimension {density.dim}")
     ends = LEAPFROG.integrate(force, State(x0.double(), v0.double()), flight_times(t, steps)).x
-    parts = [liouville_hvp(force, density.log_prob, part, t, steps, nodes) for part in ends.split(batch)]
+    parts = [liouville_hvp(force, density.log_prob, part, t, steps, nodes) for part in torch.split(ends, batch)]
     return mean(torch.cat(parts).square().sum(1))
 
 
@@ -111,7 +111,8 @@ class Flights:
     def hvp(self, critic: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
         """V_phi = t C(x / sd) / sd of a network C(x, noise, labels): (B, *D) -> (B, *D)."""
         noise = x.new_full((len(x),), math.log(self.t) / 4)
-        return self.t / self.sd * critic(x / self.sd, noise, labels)
+        velocity: Tensor = self.t / self.sd * critic(x / self.sd, noise, labels)
+        return velocity
 
     def gain(self, critic: nn.Module, data: DataSet, first: int, count: int, key: str) -> Tensor:
         """2 V_phi . v_t - |V_phi|^2, averaged over the two flights of a pair: (count,)."""
@@ -137,7 +138,8 @@ class Flights:
             for group in adam.param_groups:
                 group["lr"] = lr * (1 - i / fits)
             adam.zero_grad()
-            (-self.gain(critic, data, i * batch, batch, "fit").mean() / self.t**2).backward()
+            loss = -self.gain(critic, data, i * batch, batch, "fit").mean() / self.t**2
+            torch.autograd.backward(loss)
             adam.step()
         critic.eval()
 

@@ -1,4 +1,4 @@
-"""What HSD is worth, on densities in the plane whose score is known: does it follow ESM, what is its limit, what noise
+"""The worth of HSD, on densities in the plane whose score is known: does it follow ESM, what is its limit, what noise
 have the gradients that it gives? No training: perturbed scores F = s + eps p(x) stand for learned ones.
 """
 
@@ -90,7 +90,7 @@ def limit(density: ExactDensity, times: Sequence[float], items: int = 1500, seed
     found = []
     for t in times:
         end = LEAPFROG.integrate(field, State(x0, v0), flight_times(t, _steps(t))).x
-        v = torch.cat([liouville_hvp(field, density.log_prob, x, t, _steps(t)) for x in end.split(32)])
+        v = torch.cat([liouville_hvp(field, density.log_prob, x, t, _steps(t)) for x in torch.split(end, 32)])
         hsd, esm = v.square().sum(1) / t**2, 0.64 * SHAPES["sine"](x0).square().sum(1)
         ratio = float(hsd.mean() / esm.mean())
         found.append(Limit(t, Estimate(ratio, mean(hsd - ratio * esm).error / float(esm.mean()))))
@@ -105,9 +105,10 @@ def limit_by_critic(density: ExactDensity, times: Sequence[float], fits: int = 6
     sd = float(x0.square().mean().sqrt())
     found = []
     for t in times:
-        torch.manual_seed(seed)
         flights = Flights(lambda x, _: field(x.double()).float(), DensityData(density), sd, t, _steps(t), seed)
-        hsd = hsd_by_critic(flights, Perceptron((2,), 0), fits)
+        with torch.random.fork_rng():  # the critic's weights are drawn from torch's global generator
+            torch.manual_seed(seed)
+            hsd = hsd_by_critic(flights, Perceptron((2,), 0), fits)
         found.append(Limit(t, Estimate(*(part / (t**2 * esm) for part in hsd))))
     return found
 
@@ -128,7 +129,8 @@ class GradientNoise:
 def gradient_noise(
     density: ExactDensity, levels: Sequence[float], items: int = 500, seed: int = 0, eps: float = 0.8
 ) -> GradientNoise:
-    """Of F = s + eps p with p a sine: HSM with its best critic, HSM without one, and DSM, both with and without pairs.
+    """Noise of F = s + eps p, p a sine: HSM with its best critic, HSM without one, and DSM; the last two with
+    and without pairs.
 
     DSM learns the score of noised data, and its F is perturbed from that.
     """
@@ -205,7 +207,7 @@ def _game(density: ExactDensity, shape: Shape, eps: float, x0: Tensor, v0: Tenso
     def value(moved: float) -> Tensor:
         end = LEAPFROG.integrate(Perturbed(density, shape, moved), State(x0, v0), flight_times(t, steps))
         held = Perturbed(density, shape, eps)
-        v = torch.cat([liouville_hvp(held, density.log_prob, x, t, steps) for x in end.x.split(32)])
+        v = torch.cat([liouville_hvp(held, density.log_prob, x, t, steps) for x in torch.split(end.x, 32)])
         return (2 * dot(v, end.v) - dot(v, v)) / t**2
 
     return (value(eps + h) - value(eps - h)) / (2 * h)

@@ -41,7 +41,7 @@ class Hsd:
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What was found.
+    """The errors of a score field.
 
     Args:
         esm: E |F - s|^2, and its standard error `esm_error`; None where the score s is not known.
@@ -85,7 +85,8 @@ def score_report(
         seed: of draws and flights.
     """
     density = known_density(data)
-    device = next(critic().parameters()).device
+    with torch.random.fork_rng():
+        device = next(critic().parameters()).device
     esm = relative = error = None
     if density is not None:
         x = density.sample(ITEMS, generator(seed, "report", "esm")).float()
@@ -96,9 +97,10 @@ def score_report(
     found_hsd = []
     for t in times or (EXACT_TIMES if in_plane else CRITIC_TIMES):
         steps = max(4, math.ceil(t / step - 1e-9))
-        torch.manual_seed(seed)  # of the critic's weights
-        exact = _exact(field, density, t, steps, device, seed) if density is not None and in_plane else None
-        found_hsd.append(exact or _by_critic(field, data, t, steps, sd, critic(), fits, seed))
+        with torch.random.fork_rng():  # the critic's weights are drawn from torch's global generator
+            torch.manual_seed(seed)
+            exact = _exact(field, density, t, steps, device, seed) if density is not None and in_plane else None
+            found_hsd.append(exact or _by_critic(field, data, t, steps, sd, critic(), fits, seed))
     return ScoreReport(esm, error, relative, tuple(found_hsd))
 
 
@@ -143,7 +145,9 @@ def _step(field: Field, data: DataSet, device: torch.device, seed: int) -> float
     """The longest that leapfrog should take under this field."""
     some = data.batch(0, 256, seed)
     labels = None if some.labels is None else some.labels.to(device)
-    return min(STEP, ANGLE / max(curvature(field, some.x.to(device), labels).size, 1e-9) ** 0.5)
+    size = curvature(field, some.x.to(device), labels).size
+    step: float = ANGLE / max(size, 1e-9) ** 0.5
+    return min(STEP, step)
 
 
 def _by_critic(

@@ -10,7 +10,7 @@ from hgfctl.engine.models.score import Field
 
 
 class Curvature(NamedTuple):
-    """Of the potential that F = -grad U comes from, over the items: eigenvalues of its second derivative.
+    """Second derivatives of the potential that F = -grad U comes from, over the items: their eigenvalues.
 
     Args:
         size: the largest absolute value; integrators need steps well below 1 / sqrt(size).
@@ -22,7 +22,9 @@ class Curvature(NamedTuple):
 
     @property
     def quarter_period(self) -> float:
-        """Of the fastest oscillation. Beyond it flights overshoot, and HSM learns something else than the score."""
+        """A quarter of the period of the fastest oscillation. Beyond it flights overshoot, and HSM learns something
+        else than the score.
+        """
         return math.pi / 2 / math.sqrt(self.positive) if self.positive > 0 else math.inf
 
 
@@ -43,10 +45,12 @@ def curvature(field: Field, x: Tensor, labels: Tensor | None = None, rounds: int
     here = field(x, labels)
 
     def turned(u: Tensor) -> Tensor:
-        return (here - field(x + length * u, labels)) / length
+        difference: Tensor = (here - field(x + length * u, labels)) / length
+        return difference
 
     def norm(u: Tensor) -> Tensor:
-        return u.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+        lengths: Tensor = u.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+        return lengths
 
     u = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
     sizes = norm(u)

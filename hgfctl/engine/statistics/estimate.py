@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 class Estimate(NamedTuple):
-    """What was measured, and its standard error."""
+    """A measured number and its standard error."""
 
     value: float
     error: float
 
 
 def mean(values: Tensor) -> Estimate:
-    """Of (N,) independent numbers."""
+    """The mean of (N,) independent numbers."""
     return Estimate(float(values.mean()), float(values.std() / math.sqrt(len(values))))

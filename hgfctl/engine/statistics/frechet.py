@@ -31,22 +31,29 @@ def rank(statistics: Statistics) -> int:
 def _trace_of_root(p: Statistics, q: Statistics) -> Tensor:
     if p.deviations is not None and q.deviations is not None:
         small, large = sorted((p.deviations, q.deviations), key=len)
-        return torch.linalg.svdvals(small @ large.T).sum()
+        nuclear: Tensor = torch.linalg.svdvals(small @ large.T).sum()
+        return nuclear
     if q.deviations is not None:
         p, q = q, p
     if p.deviations is not None:
         products = torch.linalg.eigvalsh(p.deviations @ q.covariance @ p.deviations.T)
-        return products[1:].clamp_min(0).sqrt().sum()  # deviations sum to zero, so the least one is: a root of noise
+        return _sum_of_roots(products[1:])  # deviations sum to zero, so the least one is: a root of noise
     for one, other in ((p, q), (q, p)):
         factor, failed = torch.linalg.cholesky_ex(one.covariance)
         if not failed:
-            return torch.linalg.eigvalsh(factor.T @ other.covariance @ factor).clamp_min(0).sqrt().sum()
+            return _sum_of_roots(torch.linalg.eigvalsh(factor.T @ other.covariance @ factor))
     factor = _factor(p.covariance)
-    return torch.linalg.matrix_norm(factor.T @ _factor(q.covariance), ord="nuc")
+    norm: Tensor = torch.linalg.matrix_norm(factor.T @ _factor(q.covariance), ord="nuc")
+    return norm
+
+
+def _sum_of_roots(values: Tensor) -> Tensor:
+    return values.clamp_min(0).sqrt().sum()
 
 
 def _factor(covariance: Tensor) -> Tensor:
     """A (d, rank) with A A^T = covariance."""
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
-    return vectors[:, kept] * values[kept].sqrt()
+    factor: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return factor

@@ -1,7 +1,7 @@
 """Kernel distances between two sets of vectors: squared maximum mean discrepancies (Gretton et al. 2012)."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -35,6 +35,11 @@ def mean_discrepancy(found: Sequence[Discrepancy]) -> Estimate:
     """The mean over several sets x that are compared with one y, whose own error does not average out."""
     of_x = fmean(one.variance_x for one in found) / len(found)
     return Estimate(fmean(one.value for one in found), math.sqrt(of_x + fmean(one.variance_y for one in found)))
+
+
+def pooled_discrepancy(found: Sequence[Mapping[str, float | None]]) -> Estimate:
+    """`mean_discrepancy` of discrepancies that were kept as mappings of their fields."""
+    return mean_discrepancy([Discrepancy(**values) for values in found])  # type: ignore[arg-type]
 
 
 def kernel_inception_distance(x: Tensor, y: Tensor) -> Discrepancy:
@@ -86,7 +91,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Discrepancy:
 
 
 def _row_sums(x: Tensor, kernel: Kernel) -> Tensor:
-    """Of the kernel matrix of x with itself, without its diagonal."""
+    """Sums of the rows of the kernel matrix of x with itself, without its diagonal."""
     return torch.cat([_without_diagonal(kernel(x[part], x), part).sum(1) for part in _parts(len(x))])
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Statistics(NamedTuple):
-    """What the Frechet distance knows of a set of features.
+    """Mean and covariance: all that the Frechet distance knows of a set of features.
 
     Args:
         mean: (d,), float64.
@@ -49,7 +49,7 @@ class Moments:
         self._absorb(other.count, other.mean)
 
     def statistics(self) -> Statistics:
-        """Of what was seen, which must be two items at least."""
+        """Mean and covariance of the items so far, two at least."""
         return Statistics(self.mean, self.scatter / (self.count - 1))
 
     def _absorb(self, count: int, mean: Tensor, left: Tensor | None = None, right: Tensor | None = None) -> None:
@@ -71,7 +71,7 @@ def merged(parts: "list[Moments]") -> Moments:
 
 
 def statistics(features: Tensor) -> Statistics:
-    """Of features (N, d), N > 1."""
+    """Mean and covariance of features (N, d), N > 1."""
     features = features.double()
     count, dim = features.shape
     mean = features.mean(0)

@@ -27,7 +27,7 @@ class Coverage(NamedTuple):
 
 
 def coverage(generated: Tensor, real: Tensor, k: int = 3, k_density: int = 5) -> Coverage:
-    """Of features (N, d) and (M, d), more items each than neighbours asked for."""
+    """Compares features (N, d) and (M, d), more items each than neighbours asked for."""
     # Distances are differences of large numbers unless the features are centred.
     centre = real.double().mean(0)
     generated, real = generated.double() - centre, real.double() - centre

@@ -20,7 +20,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = DIRECTIONS) -> fl
     along = torch.randn(dim, directions if dim > 1 else 1, generator=generator("slices"), dtype=torch.float64)
     along = along / along.norm(dim=0)
     total = sum(float(_squared_w2(x.double() @ part, y.double() @ part).sum()) for part in along.split(64, dim=1))
-    return (total / along.shape[1]) ** 0.5
+    return float((total / along.shape[1]) ** 0.5)
 
 
 def _squared_w2(x: Tensor, y: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ DIRECT = 32
 
 
 class TwoSample(NamedTuple):
-    """What the test says.
+    """The outcome of the test.
 
     Args:
         distance: E, every item being a pair with itself, too; so never negative, and above 0 even for equal laws.
@@ -38,7 +38,7 @@ class TwoSample(NamedTuple):
 
 
 def two_sample(x: Tensor, y: Tensor, permutations: int = PERMUTATIONS) -> TwoSample:
-    """Of x (N, *D) and y (M, *D), two or more items each; about a quarter of a second for 1,000 a side on one CPU core.
+    """x (N, *D) against y (M, *D), two or more each; about a quarter of a second for 1,000 a side on one CPU core.
 
     Permutations are the same whenever N and M are. Needs (N + M)^2 distances in memory.
     """

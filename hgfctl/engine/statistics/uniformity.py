@@ -28,7 +28,7 @@ class Distance(NamedTuple):
 
 
 def distance_from_uniform(x: Tensor, walls: tuple[float, float], cells: int = 16) -> Distance:
-    """Of draws x (N, d) in a box, by a histogram; N measured^2 is chi-squared with cells^d - 1 degrees if uniform."""
+    """For draws x (N, d) in a box, by a histogram; N measured^2 is chi-squared with cells^d - 1 degrees if uniform."""
     lo, hi = walls
     place = ((x - lo) / (hi - lo) * cells).long().clamp(0, cells - 1)
     number = (place * cells ** torch.arange(x.shape[1])).sum(1)
@@ -40,7 +40,7 @@ def distance_from_uniform(x: Tensor, walls: tuple[float, float], cells: int = 16
 
 @dataclass(frozen=True)
 class Decay:
-    """What is left of a law's cosine modes after free flight with v0 ~ N(0, I) for a time t in a box of a given side.
+    """The rest of a law's cosine modes after free flight with v0 ~ N(0, I) for a time t in a box of a given side.
 
     Mode k = (k_1, ..., k_d) of the density, relative to the uniform one, falls as exp(-|k|^2 (pi t / side)^2 / 2).
 
@@ -57,7 +57,7 @@ class Decay:
     slowest: int
 
     def left(self, t: float) -> float:
-        """Of the distance from the uniform law: all modes together."""
+        """The share of the distance from the uniform law that is left: all modes together."""
         return math.sqrt(max(float((self.squares * self._kept(t)).sum()), 0.0))
 
     def left_of_slowest(self, t: float) -> float:
