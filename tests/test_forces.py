@@ -378,7 +378,7 @@ def swing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_nothing_is_imported_unless_allowed(swing: str) -> None:
-    with pytest.raises(RequestError, match=f"force '{swing}:Swing' names code of its own; --allow-code runs it"):
+    with pytest.raises(RequestError, match=f"force '{swing}:Swing' names code of its own; `allow_code` runs it"):
         chosen(f"{swing}:Swing", Supplied((2,)))
     assert not Path("imported").exists()
 

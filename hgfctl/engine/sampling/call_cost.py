@@ -8,7 +8,6 @@ from torch import Tensor
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.solvers.grids import Grid
 from hgfctl.engine.solvers.solver import Solver
-from hgfctl.engine.solvers.stochastic import StochasticSolver
 
 Price = Callable[[Tensor], int]
 """Network evaluations, 1 or 2, that a call of V(x, t) at time t takes; t a scalar. None in its place: always 1."""
@@ -25,8 +24,7 @@ def extra(solver: Solver, flow: Flow, times: Tensor, price: Price | None) -> int
         total += price(t) - 1
         return torch.zeros_like(x)
 
-    if isinstance(solver, StochasticSolver):
-        solver = solver.with_noise(lambda: torch.zeros(1, 1, dtype=torch.float64))
+    solver = solver.prepared(lambda: torch.zeros(1, 1, dtype=torch.float64))
     solver.solve(velocity, flow, torch.zeros(1, 1, dtype=torch.float64), times)
     return total
 

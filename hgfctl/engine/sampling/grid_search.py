@@ -20,20 +20,17 @@ from numpy.polynomial.legendre import legvander
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.phase_space import Velocity, as_times
 from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
 from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.solvers import GRIDS, SOLVERS
-from hgfctl.engine.solvers.adaptive import DormandPrince
 from hgfctl.engine.solvers.grids import from_angles, named
 from hgfctl.engine.solvers.solver import Solver
-from hgfctl.engine.solvers.stochastic import StochasticSolver
 from hgfctl.errors import RequestError
 
 TRIES = 300
 DEGREE = 5
-"""Of the smooth change."""
+"""The degree of the smooth change."""
 STRIDE, SMALLEST = 0.4, 0.02
 """First and last, in units of ln(increment)."""
 FAMILIES = ("sigmoid:1", "sigmoid:1.5", "sigmoid:2.5", "sigmoid:1.5,1.5", "sigmoid:1,2", "log-snr:0.01")
@@ -65,7 +62,7 @@ class Trajectories:
         flow, which = sampler.hvp.flow, torch.tensor(seeds)
         start, labels = sampler.on_device(which)
         velocity = partial(sampler.velocity, labels=labels)
-        method = "angle-abm3" if isinstance(flow, LinearFlow) else "heun"
+        method = "angle-abm3" if flow.linear else "heun"
         times = as_times(named("sigmoid")(flow, CONVERGED), start)
         return cls(velocity, flow, start, SOLVERS[method].solve(velocity, flow, start, times))
 
@@ -95,8 +92,8 @@ def search(sampler: FlowSampler, nfe: int, tries: int = TRIES) -> Iterator[Progr
         RequestError: its solver has no grid to improve, or puts noise in.
     """
     solver, before, flow = sampler.plan.solver, sampler.plan.times, sampler.hvp.flow
-    if isinstance(solver, StochasticSolver | DormandPrince) or len(before) < 3:
-        raise RequestError(f"--optimize-grid: {solver.name} at NFE {nfe} has no grid that could be improved")
+    if solver.stochastic or solver.adaptive or len(before) < 3:
+        raise RequestError(f"`optimize_grid`: {solver.name} at NFE {nfe} has no grid that could be improved")
     objective = _Objective(solver, Trajectories.of(sampler, SEEN))
     steps = len(before) - 1
     for times in (before, *(named(name)(flow, steps) for name in (*GRIDS, *FAMILIES))):

@@ -43,7 +43,7 @@ class OptimizedGrid:
 
     @property
     def is_better(self) -> bool:
-        """Whether the search was worth it."""
+        """True where the search was worth it."""
         return self.error < self.error_before
 
     def tensor(self) -> Tensor:
@@ -106,11 +106,11 @@ def _key(grid: OptimizedGrid) -> tuple[str, str, int]:
 
 
 def _damaged(checkpoint: Path) -> HgfctlError:
-    return HgfctlError(f"{sidecar(checkpoint)} is damaged; remove it, and make its grids anew with --optimize-grid")
+    return HgfctlError(f"{sidecar(checkpoint)} is damaged; remove it, and make its grids anew with `optimize_grid`")
 
 
 def _usable(grid: OptimizedGrid, flow: Flow) -> bool:
-    """Whether it is such as `add` is given: falling from T to 0, and within its budget."""
+    """True for a grid such as `add` is given: falling from T to 0, and within its budget."""
     try:
         numbers = (*grid.times, grid.error, grid.error_before)
         falling = all(later < earlier for earlier, later in pairwise(grid.times))

@@ -1,8 +1,9 @@
 """An adaptive method, for references: it keeps a tolerance, not a number of steps (Dormand and Prince 1980)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -14,13 +15,13 @@ from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import HgfctlError
 
 FIRST_STEP = 0.01
-"""Of the interval."""
+"""As a share of the interval."""
 STAGES = len(C) - 1
 """Evaluations of a step; the first slope is the last one of the step before."""
 SAFETY, LEAST, MOST = 0.9, 0.2, 5.0
 """By how much a step may differ from the one before."""
 VANISHED = 1e-8
-"""Of the interval: with steps as short as this there is no end."""
+"""A share of the interval: with steps as short as this there is no end."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class DormandPrince(Solver):
 
     tolerance: float = 1e-5
     budget: int | None = None
+
+    adaptive: ClassVar[bool] = True
+
+    def with_budget(self, nfe: int, tolerance: float) -> Self:
+        """The same within so many evaluations an item, to this tolerance."""
+        return replace(self, budget=nfe, tolerance=tolerance)
 
     @property
     def name(self) -> str:
@@ -65,8 +72,8 @@ class DormandPrince(Solver):
                 used += STAGES
                 if self.budget and used > self.budget:
                     raise HgfctlError(
-                        f"dopri5 takes more than --nfe {self.budget} evaluations for a tolerance of "
-                        f"{self.tolerance:g}; raise --nfe or --tolerance"
+                        f"dopri5 takes more than `nfe={self.budget}` evaluations for a tolerance of "
+                        f"{self.tolerance:g}; raise `nfe` or `tolerance`"
                     )
                 last = h.abs() >= (end - t).abs()
                 step = torch.where(last, end - t, h)
@@ -79,7 +86,7 @@ class DormandPrince(Solver):
                 if bool((h.abs() < VANISHED * (end - begin).abs()).any()):
                     raise HgfctlError(
                         f"dopri5: a tolerance of {self.tolerance:g} is below what the model's own precision admits; "
-                        "raise --tolerance"
+                        "raise `tolerance`"
                     )
             yield x
 

@@ -1,4 +1,4 @@
-"""Forces that are a user's own code, "module:attr": imported only where --allow-code says so."""
+"""Forces that are a user's own code, "module:attr": imported only where `allow_code` says so."""
 
 import importlib
 import inspect
@@ -38,7 +38,7 @@ class FunctionForce(Force):
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is spelled as module:attr."""
+    """True for a text that is spelled as module:attr."""
     return SPELLING.fullmatch(text) is not None
 
 
@@ -55,7 +55,7 @@ def user_force(spec: str, options: Mapping[str, Any], allow_code: bool, **suppli
         RequestError: code is not allowed, cannot be imported, is no force, or refuses its options.
     """
     if not allow_code:
-        raise RequestError(f"force '{spec}' names code of its own; --allow-code runs it")
+        raise RequestError(f"force '{spec}' names code of its own; `allow_code` runs it")
     found = _imported(spec)
     if inspect.isclass(found) and issubclass(found, Force):
         built: Force = _built(spec, found, options, supplied)

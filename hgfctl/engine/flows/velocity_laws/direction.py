@@ -14,7 +14,7 @@ class Polar(NamedTuple):
 
 
 def polar(z: Tensor) -> Polar:
-    """Of each item, without overflow; the direction of 0 is that of (1, ..., 1)."""
+    """Direction and length of each item, without overflow; the direction of 0 is that of (1, ..., 1)."""
     axes = tuple(range(1, z.ndim))
     largest = z.abs().amax(axes, keepdim=True)
     scaled = torch.where(largest > 0, z / largest, torch.ones_like(z))

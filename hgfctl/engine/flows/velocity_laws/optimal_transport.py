@@ -77,4 +77,4 @@ def _classes(labels: Tensor | None, count: int) -> list[Tensor]:
     if labels is None:
         return [torch.arange(count)]
     labels = labels.cpu()
-    return [(labels == label).nonzero().squeeze(1) for label in labels.unique()]
+    return [(labels == label).nonzero().squeeze(1) for label in torch.unique(labels)]
