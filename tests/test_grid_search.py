@@ -157,13 +157,20 @@ def test_auto_takes_an_optimised_grid_where_it_measured_better() -> None:
 
 def test_the_table_names_what_there_is_and_what_was_measured() -> None:
     table = json.loads(TABLE.read_text())
-    assert set(table) == {"Oscillation", "FlowMatching", "Diffusion"}
-    for name, flow in (("Oscillation", "oscillation"), ("FlowMatching", "flow-matching"), ("Diffusion", "diffusion")):
+    own = {"any", "reflection", "torus", "sphere", "so3", "simulated", "linear-motion"}
+    assert set(table) == {"oscillation", "flow-matching", "diffusion"} | own
+    for name in own:
+        (choices,) = table[name].values()
+        budgets = [choice["most"] for choice in choices]
+        assert budgets[-1] is None
+        assert budgets[:-1] == sorted(budgets[:-1])
+        assert all(choice["sampler"] in SOLVERS and named(choice["grid"]) for choice in choices)
+    for name in ("oscillation", "flow-matching", "diffusion"):
         assert set(table[name]) == {VECTOR, IMAGE}
         for choices in table[name].values():
             assert [choice["nfe"] for choice in choices] == [5, 8, 10, 15, 20, 35, 60]
             for choice in choices:
-                chosen = plan(FLOWS[flow](), choice["nfe"], choice["sampler"], choice["grid"])
+                chosen = plan(FLOWS[name](), choice["nfe"], choice["sampler"], choice["grid"])
                 assert chosen.nfe <= choice["nfe"]
                 assert choice["measured"]
 
@@ -171,10 +178,10 @@ def test_the_table_names_what_there_is_and_what_was_measured() -> None:
 def test_auto_at_10_evaluations_is_nearer_to_the_converged_samples_than_heun_at_35() -> None:
     """EDM's sampler on its own flow, on every problem of the table; for all three flows."""
     table = json.loads(TABLE.read_text())
-    for flow, kind in product(table, (VECTOR, IMAGE)):
+    for flow, kind in product(("oscillation", "flow-matching", "diffusion"), (VECTOR, IMAGE)):
         ten, heun = (
             next(choice["measured"] for choice in table[name][kind] if choice["nfe"] == nfe)
-            for name, nfe in ((flow, 10), ("Diffusion", 35))
+            for name, nfe in ((flow, 10), ("diffusion", 35))
         )
         assert set(ten) == set(heun)
         for problem in ten:

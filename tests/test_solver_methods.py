@@ -214,7 +214,7 @@ def test_dormand_prince_steps_item_by_item_and_counts() -> None:
     alone = torch.cat([chosen.solver.solve(exact, flow, one, chosen.times) for one in x.split(1)])
     torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
     counted.clear()
-    with pytest.raises(HgfctlError, match=r"dopri5 takes more than --nfe \d+ evaluations .*; raise --nfe or"):
+    with pytest.raises(HgfctlError, match=r"dopri5 takes more than `nfe=\d+` evaluations .*; raise `nfe` or"):
         DormandPrince(budget=needed - 1).solve(velocity, flow, x, chosen.times)
     assert len(counted) < needed
     with pytest.raises(RequestError, match="dopri5 takes 7 evaluations or more"):

@@ -100,7 +100,7 @@ class Problem:
         return {
             "problem": self.name,
             "kind": self.kind,
-            "flow": type(self.flow).__name__,
+            "flow": self.flow.tuned_as,
             "nfe": nfe,
             "used": chosen.nfe,
             "sampler": sampler,
@@ -171,7 +171,7 @@ def measure(arguments: argparse.Namespace) -> None:
             *((model.config.preset, network(model, FLOWS[name](sd=model.hvp.flow.sd))) for model in models),
         ]
         for (problem_name, problem), nfe in product(problems, BUDGETS):
-            here = [row for row in done if row["flow"] == type(flow).__name__ and row["nfe"] == nfe]
+            here = [row for row in done if row["flow"] == flow.tuned_as and row["nfe"] == nfe]
             pairs = list(candidates(name))
             if problem_name == "gmm64" and name == "oscillation":
                 few = oracle("few", [gmm64_mixture(0)], 16, flow)
@@ -184,7 +184,7 @@ def measure(arguments: argparse.Namespace) -> None:
                     turned = _in_the_angle(_best([row for row in known if row["flow"] == "Oscillation"], PROMISING))
                     pairs = list(dict.fromkeys([*(pairs if problem_name in ORACLES else BASELINES), *turned]))
             for sampler, grid in pairs:
-                if (problem_name, type(flow).__name__, nfe, sampler, grid) in seen:
+                if (problem_name, flow.tuned_as, nfe, sampler, grid) in seen:
                     continue
                 row = problem.measured(sampler, grid, nfe)
                 if row:
@@ -244,7 +244,7 @@ def table(arguments: argparse.Namespace) -> None:
         print(f"{flow:12} {kind:6} {nfe:2}  {sampler} {grid}: {text}")
     if arguments.write:
         with replacing(TABLE) as partial:
-            partial.write_text(_as_json(written), encoding="utf-8")
+            partial.write_text(_as_json({**json.loads(TABLE.read_text(encoding="utf-8")), **written}), encoding="utf-8")
 
 
 def _chosen(problems: dict[str, dict[tuple[str, str], dict[str, Any]]], least: dict[str, float]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from hgfctl.engine.sampling.plan import plan
 from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.transport.inpainting import inpainted
 from hgfctl.engine.transport.interpolation import interpolated
-from hgfctl.engine.transport.transport import Method, carried, natural_grid, velocity_of
+from hgfctl.engine.transport.transport import Method, carried, velocity_of
 from hgfctl.errors import RequestError
 from hgfctl.storage.atomic import replacing
 
@@ -76,7 +76,7 @@ def filled(model: Checkpoint, batch: Batch, hidden: Tensor, seeds: Tensor, steps
     """Items with their hidden part made anew, float32: see `inpainting.inpainted`; item i by seeds[i] alone."""
     hvp = model.hvp
     device = next(hvp.parameters()).device
-    sampler = FlowSampler(model.shape, model.classes, hvp, plan(hvp.flow, steps, "euler", natural_grid(hvp.flow)))
+    sampler = FlowSampler(model.shape, model.classes, hvp, plan(hvp.flow, steps, "euler", hvp.flow.natural_grid))
     labels = batch.labels.to(device) if model.classes and batch.labels is not None else None
     start = sampler.start(seeds)
     dtype = torch.float32 if device.type == "mps" else torch.float64

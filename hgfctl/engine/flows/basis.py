@@ -87,12 +87,13 @@ COORDINATES = Coordinates()
 
 
 def _axes(x: Tensor) -> range:
-    """Of a batch of vectors, the last one; of images, the last two."""
+    """The axes that vary in space: the last one in a batch of vectors, the last two in one of images."""
     return range(-2, 0) if x.ndim == 4 else range(-1, 0)
 
 
 def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
-    return torch.tensordot(x.movedim(axis, -1), matrix.to(x), dims=([-1], [1])).movedim(-1, axis)
+    modes: Tensor = torch.tensordot(x.movedim(axis, -1), matrix.to(x), dims=([-1], [1])).movedim(-1, axis)
+    return modes
 
 
 @lru_cache(maxsize=16)

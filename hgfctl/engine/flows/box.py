@@ -1,4 +1,4 @@
-"""What flows in a box share: free flight, and the uniform law at its end."""
+"""Flows in a box: free flight, and the uniform law at its end."""
 
 import math
 from dataclasses import dataclass

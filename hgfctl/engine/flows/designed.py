@@ -15,12 +15,9 @@ from hgfctl.engine.flows.priors.fit import Fit
 from hgfctl.engine.flows.priors.mixture import MixturePrior
 from hgfctl.engine.flows.priors.prior import Prior
 from hgfctl.engine.flows.priors.report import PriorReport, prior_report
-from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
+from hgfctl.engine.flows.velocity_laws.law import COLLAPSED, VelocityLaw
 from hgfctl.engine.randomness import generator
 from hgfctl.errors import RequestError
-
-COLLAPSED = 1e-6
-"""A spread of x_T, relative to the data's, that no network can tell from none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +47,10 @@ class Designed(Flow):
         super().__post_init__()
         require_positive("duration (T)", self.duration)
         self.force_field.check(self.shape)
+
+    @property
+    def name(self) -> str:
+        return "designed"
 
     @property
     def T(self) -> float:

@@ -1,6 +1,7 @@
 """Diffusion (variance exploding, EDM: Karras et al. 2022, arXiv 2206.00364): no force at all."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ class Diffusion(LinearFlow):
     """
 
     sigma_max: float = 80.0
+
+    tuned_as: ClassVar[str] = "diffusion"
+    natural_grid: ClassVar[str] = "sigmoid"  # on this endless clock much the same as cosine in the oscillation's angle
 
     def __post_init__(self) -> None:
         super().__post_init__()

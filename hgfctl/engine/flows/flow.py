@@ -1,15 +1,16 @@
-"""What a Hamiltonian generative flow is: a force, a velocity law, a closed-form state and a prior (HSM24, sec. 3)."""
+"""A Hamiltonian generative flow: a force, a velocity law, a closed-form state and a prior (HSM24, section 3)."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from hgfctl.engine.checks import require_positive
+from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.basis import COORDINATES, Basis
 from hgfctl.engine.flows.moments import Moments
 from hgfctl.engine.flows.priors.prior import Prior
@@ -27,8 +28,28 @@ class Flow(ABC):
 
     sd: float = 0.5
 
+    linear: ClassVar[bool] = False
+    """x_t = a(t) x0 + b(t) z, which solvers of linear flows use."""
+    simulated: ClassVar[bool] = False
+    """States come from an integrator, not from a formula."""
+    separable: ClassVar[bool] = True
+    """Any coordinates of an item may be changed without the others."""
+    kind: ClassVar[str] = "a flow"
+    """The family, in words, for messages."""
+    tuned_as: ClassVar[str] = "any"
+    """The flow of the table `sampling/best.json` whose solver and grid suit this one."""
+    images_tuned_as: ClassVar[str | None] = None
+    """The same for images, where another flow's suit them better; None where they do not."""
+    natural_grid: ClassVar[str] = "cosine"
+    """A time grid that goes with any solver of V."""
+
     def __post_init__(self) -> None:
         require_positive("sd (the data's root mean square)", self.sd)
+
+    @property
+    def name(self) -> str:
+        """The name in presets; that of the class where it is not registered."""
+        return FLOWS.name_of(type(self))
 
     @property
     @abstractmethod
@@ -57,7 +78,7 @@ class Flow(ABC):
 
     @property
     def domain(self) -> str | None:
-        """What positions are confined to, in words; None where they may be anywhere."""
+        """The set that positions are confined to, in words; None where they may be anywhere."""
         return None
 
     @property
@@ -102,13 +123,20 @@ class Flow(ABC):
         """The part of v that is a velocity at x; all of it where x may go anywhere."""
         return v
 
+    def unfolded(self, velocity: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """V at one time, (B, *D) -> (B, *D), in coordinates in which the domain has no end; V itself without walls.
+
+        `confine` brings a position in these coordinates back.
+        """
+        return velocity
+
     def outside(self, x: Tensor) -> Tensor:
         """Where positions (B, *D) leave the flow's domain: a truth value for each coordinate, (B, *D)."""
         return torch.zeros_like(x, dtype=torch.bool)
 
     @property
     def measures(self) -> bool:
-        """Whether it has to learn something from data before it can be used."""
+        """True where the flow has to learn something from data before it can be used."""
         return False
 
     def measured(self, x0: Tensor) -> Self:
@@ -121,7 +149,7 @@ class Flow(ABC):
         return None
 
     def tensors(self) -> dict[str, Tensor]:
-        """What `measured` has learned, for a checkpoint."""
+        """The things that `measured` has learned, for a checkpoint."""
         return {}
 
     def restored(self, tensors: Mapping[str, Tensor]) -> Self:

@@ -1,6 +1,7 @@
 """Flow matching (Lipman et al. 2023, arXiv 2210.02747): no force, but a velocity law that knows the data."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class FlowMatching(LinearFlow):
     """
 
     s: float | None = None
+
+    tuned_as: ClassVar[str] = "flow-matching"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ Diffusion, flow matching and oscillation differ in a and b alone; states, moment
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -36,6 +36,10 @@ class Path(NamedTuple):
 @dataclass(frozen=True)
 class LinearFlow(Flow):
     """A flow whose state is linear in (x0, z). A subclass gives `path`, `force`, `velocity_law`, `time` and T."""
+
+    linear: ClassVar[bool] = True
+    kind: ClassVar[str] = "a linear flow"
+    tuned_as: ClassVar[str] = "oscillation"
 
     @abstractmethod
     def path(self, t: Tensor) -> Path:

@@ -7,8 +7,9 @@ manifold, without loss of order (Hairer, Lubich and Wanner 2006, IV.4).
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class Manifold(Flow):
     """
 
     duration: float = 1.0
+
+    separable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,8 +91,13 @@ class Manifold(Flow):
             x = self.confine(y)
         return self.near(x + (y - y.detach()))
 
+    def unfolded(self, velocity: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """V(extended(y)), near the manifold as on it."""
+        return lambda y: velocity(self.extended(y))
+
     def outside(self, x: Tensor) -> Tensor:
         """A whole item at a time: where it is TOLERANCE or more away from the manifold."""
         self.check(tuple(x.shape[1:]))
         away = (x - self.confine(x)).flatten(1).norm(dim=1) > TOLERANCE * self.size
-        return away.reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
+        items: Tensor = away.reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
+        return items

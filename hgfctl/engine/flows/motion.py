@@ -39,7 +39,7 @@ class Algebra(ABC):
 
     @abstractmethod
     def inverse(self, coefficient: Tensor) -> Tensor:
-        """Of the map; infinite or huge where there is none."""
+        """The size of the map; infinite or huge where there is none."""
 
     @abstractmethod
     def size(self, coefficient: Tensor) -> float:
@@ -47,7 +47,7 @@ class Algebra(ABC):
 
     @abstractmethod
     def is_scalar(self, coefficient: Tensor) -> bool:
-        """Whether the map of one time is a turn and one factor, the same for all coordinates."""
+        """True where the map of one time is a turn and one factor, the same for all coordinates."""
 
     @abstractmethod
     def moments(self, motion: Motion, xx: float, xv: float, vv: float) -> Moments:
@@ -105,7 +105,8 @@ class Matrices(Algebra):
     def inverse(self, coefficient: Tensor) -> Tensor:
         if not bool((torch.linalg.det(coefficient) != 0).all()):
             return torch.full_like(coefficient, math.inf)
-        return torch.linalg.inv(coefficient)
+        inverse: Tensor = torch.linalg.inv(coefficient)
+        return inverse
 
     def size(self, coefficient: Tensor) -> float:
         return float(coefficient.abs().max())

@@ -1,6 +1,8 @@
 """Reflection HGF: free flight in a box with elastic walls turns data into the uniform law."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +27,8 @@ class Reflection(Box):
     """
 
     duration: float | None = None
+
+    tuned_as: ClassVar[str] = "reflection"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +64,15 @@ class Reflection(Box):
 
     def time(self, sigma: Tensor) -> Tensor:
         return sigma.clamp(max=self.T)
+
+    def unfolded(self, velocity: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """sign * V(fold(y)): even about each wall, as smooth as V if V obeys the walls."""
+
+        def moving(y: Tensor) -> Tensor:
+            x, sign = self.fold(y)
+            return sign * velocity(x)
+
+        return moving
 
     def confine(self, x: Tensor) -> Tensor:
         return self.fold(x)[0]

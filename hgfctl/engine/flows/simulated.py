@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ class Simulated(Designed):
     replay: int = 8
     table: Tensor | None = field(default=None, repr=False, compare=False)
 
+    simulated: ClassVar[bool] = True
+    tuned_as: ClassVar[str] = "simulated"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.replay <= MOST_REPLAYS:
@@ -65,7 +68,7 @@ class Simulated(Designed):
         times = torch.linspace(0, self.T, LOOKS, dtype=torch.float64, device=x0.device)
         total, ends = torch.zeros(3, LOOKS, dtype=torch.float64, device=x0.device), []
         at_once = max(1, AT_ONCE // x0[0].numel())
-        for start, noise in zip(x0.split(at_once), z.split(at_once)):
+        for start, noise in zip(torch.split(x0, at_once), torch.split(z, at_once)):
             found = self.states(start, noise, times.expand(len(start), -1))
             x, v = (part.double().flatten(2) for part in found)
             total += torch.stack([(a * b).sum((0, 2)) for a, b in ((x, x), (x, v), (v, v))])

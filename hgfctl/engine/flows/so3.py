@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class SO3(Manifold):
     with w the angular velocity in the frame of the body, w^ its cross product as a matrix. Lengths are those of R^9, so
     a turn by an angle is sqrt(2) times as long as the angle.
     """
+
+    tuned_as: ClassVar[str] = "so3"
 
     @property
     def domain(self) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -58,6 +59,8 @@ class Sphere(Manifold):
 
     radius: float = 1.0
 
+    tuned_as: ClassVar[str] = "sphere"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive("radius", self.radius)
@@ -94,7 +97,8 @@ class Sphere(Manifold):
 
     def tangent(self, x: Tensor, v: Tensor) -> Tensor:
         n = x / x.norm(dim=-1, keepdim=True)
-        return v - (v * n).sum(-1, keepdim=True) * n
+        along: Tensor = v - (v * n).sum(-1, keepdim=True) * n
+        return along
 
     def confine(self, x: Tensor) -> Tensor:
         """r x / |x|; the origin, from which all points are equally far, goes to the first pole."""

@@ -1,6 +1,8 @@
 """Free flight around a torus turns data into the uniform law."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +27,8 @@ class UniformDisplacement(VelocityLaw):
     duration: float
 
     def __call__(self, x0: Tensor, z: Tensor) -> Tensor:
-        return self.side / self.duration * (torch.special.ndtr(z) - 0.5)
+        v0: Tensor = self.side / self.duration * (torch.special.ndtr(z) - 0.5)
+        return v0
 
     def moments(self, sd: float) -> InitialMoments:
         return InitialMoments(0.0, (self.side / self.duration) ** 2 / 12)
@@ -43,6 +46,8 @@ class Torus(Box):
     """
 
     duration: float = 1.0
+
+    tuned_as: ClassVar[str] = "torus"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +69,10 @@ class Torus(Box):
         """xx is (L/4)^2, not the variance of the box: so c_in x spans [-2, 2], one period of sin(pi x / 2)."""
         one, vv = torch.ones_like(t), self.velocity_law.moments(self.sd).vv
         return Moments(xx=(self.side / 4) ** 2 * one, xv=0 * one, vv=vv * one, residual=vv * one)
+
+    def unfolded(self, velocity: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """V(wrap(y)): periodic, beyond the box as within."""
+        return lambda y: velocity(self.confine(y))
 
     def confine(self, x: Tensor) -> Tensor:
         """Modulo L, into [lo, hi) whatever the rounding."""

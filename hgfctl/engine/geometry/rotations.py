@@ -53,7 +53,8 @@ def quaternion(R: Tensor) -> Tensor:
     candidates = torch.stack(rows, 1)
     lengths = candidates.norm(dim=-1)
     longest = candidates[torch.arange(len(R), device=R.device), lengths.argmax(1)]
-    return longest / longest.norm(dim=-1, keepdim=True)
+    unit: Tensor = longest / longest.norm(dim=-1, keepdim=True)
+    return unit
 
 
 def rotation_vector(q: Tensor) -> Tensor:
@@ -66,6 +67,8 @@ def rotation_vector(q: Tensor) -> Tensor:
 
 def nearest_rotation(x: Tensor) -> Tensor:
     """The rotation nearest to matrices (B, 3, 3), by their singular values; of the least turn where they mirror."""
+    U: Tensor
+    Vh: Tensor
     U, _, Vh = torch.linalg.svd(x)
     mirrored = torch.where(torch.linalg.det(U @ Vh) < 0, -1.0, 1.0).to(x)
     return torch.cat([U[:, :, :2], U[:, :, 2:] * mirrored.reshape(-1, 1, 1)], -1) @ Vh

@@ -18,7 +18,7 @@ ItemDerivative = Callable[[Tensor, Tensor, Tensor], Tensor]
 """dy/dt = f(y, t, items): y (B, n) and times (B,) of the items with these numbers (B,) -> (B, n)."""
 
 Size = Callable[[Tensor], Tensor]
-"""Of a scaled error: (B, n) -> (B,); a step is accepted up to 1."""
+"""The size of a scaled error: (B, n) -> (B,); a step is accepted up to 1."""
 
 A = (
     (),
@@ -35,7 +35,7 @@ ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
 MOST_EVALUATIONS = 20_000
-"""Of an item; a derivative with rounding errors above the tolerance would be integrated for ever."""
+"""Evaluations an item, at most; a derivative with rounding errors above the tolerance would be integrated for ever."""
 
 
 class Solution(NamedTuple):
@@ -99,7 +99,7 @@ def solve(
         if len(stuck):
             raise HgfctlError(
                 f"the adaptive solver is still at t = {float(t[stuck[0]]):.3g} after {int(evaluations[stuck[0]]):,} "
-                "evaluations; loosen the tolerance, or give a budget by --nfe"
+                "evaluations; loosen the tolerance, or give a budget by `nfe`"
             )
     return Solution(y, evaluations.cpu())
 

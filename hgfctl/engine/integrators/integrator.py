@@ -1,4 +1,4 @@
-"""What an integrator is: a force, a start and times in, states of phase space out."""
+"""An integrator: a force, a start and times in, states of phase space out."""
 
 from abc import ABC, abstractmethod
 from collections import deque

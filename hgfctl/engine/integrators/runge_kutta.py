@@ -93,7 +93,7 @@ def increment(
     first: Tensor | None = None,
     confine: Callable[[Tensor], Tensor] = _anywhere,
 ) -> Tensor:
-    """What a step adds to y; see `step`."""
+    """The change of y in a step; see `step`."""
     t, h = as_times(t, y), as_times(h, y)
     slopes = [derivative(y, t) if first is None else first]
     for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):

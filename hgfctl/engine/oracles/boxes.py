@@ -70,7 +70,7 @@ _NO_TIME = 1e-12
 
 
 def normal_between(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Of N(0, 1) in [low, high]: the logarithm of its share, and its mean there; without underflow or cancellation."""
+    """N(0, 1) in [low, high]: the logarithm of its share, and its mean there; without underflow or cancellation."""
     side = torch.where(low + high > 0, -1.0, 1.0).to(low)  # mirrored into the lower tail, where log Phi is accurate
     low, high = torch.where(side < 0, -high, low), torch.where(side < 0, -low, high)
     log_high = torch.special.log_ndtr(high)

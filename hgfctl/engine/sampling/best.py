@@ -1,4 +1,4 @@
-"""What `auto` chooses: what measured best, from the table that tests/benchmarks/solvers.py writes."""
+"""The choices of `auto`: the solver and the grid that measured best for a flow and a budget, from a table."""
 
 import json
 import math
@@ -7,32 +7,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.linear_motion import LinearMotion
+from hgfctl.engine.solvers import SOLVERS
+from hgfctl.engine.solvers.solver import Solver
+from hgfctl.errors import unknown
 
 TABLE = Path(__file__).parent / "best.json"
-"""Flow -> kind of item -> [{nfe, sampler, grid, measured}]."""
+"""Name (`Flow.tuned_as`) -> kind of item -> rows, each with a sampler and a grid.
 
-VECTOR, IMAGE = "vector", "image"
+Rows with "nfe", written by tests/benchmarks/solvers.py: the nearest budget decides. Rows with "most", measured on
+trained networks by tests/benchmarks/checkerboard.py, manifolds.py and designed.py: the first whose largest budget (null
+for none) is not exceeded decides.
+"""
+
+VECTOR, IMAGE, ANY = "vector", "image", "any"
+"""Kinds of items; and the rows for either kind, and for a flow without rows of its own."""
 LONG = 16
 """Coordinates from which a vector is treated as an image is."""
-
-MOST = 10**9
-OWN = {
-    "Reflection": ((15, "ab4", "sigmoid"), (30, "heun", "quadratic"), (MOST, "heun", "cosine")),
-    "Torus": ((15, "ab4", "power:1.5"), (30, "abm3", "power:1.5"), (MOST, "ab4", "cosine")),
-    "Sphere": ((15, "ab4", "power:1.5"), (30, "ab3", "trimmed-cosine"), (MOST, "ab4", "cosine")),
-    "SO3": ((15, "ab4", "power:1.5"), (30, "abm3", "power:1.5"), (MOST, "ab4", "cosine")),
-    "Simulated": (
-        *((6, "ab4", "power:3"), (12, "ab2", "quadratic"), (17, "ab4", "quadratic")),
-        *((27, "ab2", "sigmoid:1,2"), (45, "abm3", "sigmoid:1.5,1.5"), (MOST, "ab4", "cosine")),
-    ),
-    "LinearMotion": (
-        *((9, "abm2", "power:3"), (12, "abm2", "power:1.5"), (17, "abm2", "quadratic")),
-        (MOST, "abm3", "sigmoid:1,2"),
-    ),
-}
-"""Flows in boxes, on manifolds, of designed forces -> (largest budget, sampler, grid), measured on trained networks by
-tests/benchmarks/checkerboard.py, manifolds.py and designed.py. Images under a linear force go by the oscillation's."""
 
 
 class Choice(NamedTuple):
@@ -46,18 +36,27 @@ def best(flow: Flow, nfe: int, shape: tuple[int, ...] | None = None) -> Choice:
     """The choice for the budget of the table that is nearest, as a ratio; the smaller of two.
 
     Args:
-        flow: of the model; one that is not in the table goes by the oscillation's.
+        flow: of the model; it says which flow of the table it goes by. A choice that it does not admit is not taken.
         nfe: evaluations.
         shape: of an item: fewer than 16 coordinates are a vector, more (or None) an image.
     """
     kind = VECTOR if shape is not None and math.prod(shape) < LONG else IMAGE
-    own = OWN.get(type(flow).__name__)
-    if own and not (kind == IMAGE and isinstance(flow, LinearMotion)):
-        return next(Choice(sampler, grid) for most, sampler, grid in own if nfe <= most)
-    flows = _table()
-    choices = flows.get(type(flow).__name__, flows["Oscillation"])[kind]
-    nearest = min(choices, key=lambda choice: (abs(math.log(choice["nfe"] / nfe)), choice["nfe"]))
-    return Choice(nearest["sampler"], nearest["grid"])
+    tuned_as = (flow.images_tuned_as if kind == IMAGE else None) or flow.tuned_as
+    choice = _row(tuned_as, kind, nfe)
+    solver: Solver = SOLVERS[choice.sampler]
+    return choice if solver.admits(flow) else _row(ANY, kind, nfe)
+
+
+def _row(tuned_as: str, kind: str, nfe: int) -> Choice:
+    table = _table()
+    if tuned_as not in table:
+        raise unknown("flow", tuned_as, table, "to tune a solver as")
+    kinds = table[tuned_as]
+    if ANY in kinds:
+        row = next(row for row in kinds[ANY] if row["most"] is None or nfe <= row["most"])
+    else:
+        row = min(kinds[kind], key=lambda row: (abs(math.log(row["nfe"] / nfe)), row["nfe"]))
+    return Choice(row["sampler"], row["grid"])
 
 
 @cache

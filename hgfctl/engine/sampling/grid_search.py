@@ -20,7 +20,6 @@ from numpy.polynomial.legendre import legvander
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.phase_space import Velocity, as_times
 from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
 from hgfctl.engine.sampling.sampler import FlowSampler
@@ -31,7 +30,7 @@ from hgfctl.errors import RequestError
 
 TRIES = 300
 DEGREE = 5
-"""Degree of the smooth change."""
+"""The degree of the smooth change."""
 STRIDE, SMALLEST = 0.4, 0.02
 """First and last, in units of ln(increment)."""
 FAMILIES = ("sigmoid:1", "sigmoid:1.5", "sigmoid:2.5", "sigmoid:1.5,1.5", "sigmoid:1,2", "log-snr:0.01")
@@ -63,7 +62,7 @@ class Trajectories:
         flow, which = sampler.hvp.flow, torch.tensor(seeds)
         start, labels = sampler.on_device(which)
         velocity = partial(sampler.velocity, labels=labels)
-        method = "angle-abm3" if isinstance(flow, LinearFlow) else "heun"
+        method = "angle-abm3" if flow.linear else "heun"
         times = as_times(named("sigmoid")(flow, CONVERGED), start)
         return cls(velocity, flow, start, SOLVERS[method].solve(velocity, flow, start, times))
 

@@ -110,7 +110,7 @@ def _damaged(checkpoint: Path) -> HgfctlError:
 
 
 def _usable(grid: OptimizedGrid, flow: Flow) -> bool:
-    """True for one such as `add` is given: falling from T to 0, and within its budget."""
+    """True for a grid such as `add` is given: falling from T to 0, and within its budget."""
     try:
         numbers = (*grid.times, grid.error, grid.error_before)
         falling = all(later < earlier for earlier, later in pairwise(grid.times))

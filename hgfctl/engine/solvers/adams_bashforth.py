@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class AdamsBashforth(Solver):
     """
 
     order: int
+
+    steps_velocity: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -57,7 +60,8 @@ def integration_weights(nodes: Tensor, start: Tensor, end: Tensor) -> Tensor:
     h = end - start
     u = (nodes - start) / h
     k = torch.arange(len(nodes), dtype=u.dtype)
-    return h * torch.linalg.solve(u ** k.unsqueeze(1), 1 / (k + 1))
+    weights: Tensor = h * torch.linalg.solve(u ** k.unsqueeze(1), 1 / (k + 1))
+    return weights
 
 
 AB2 = AdamsBashforth(2)

@@ -16,13 +16,13 @@ from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import HgfctlError
 
 FIRST_STEP = 0.01
-"""Of the interval."""
+"""As a share of the interval."""
 STAGES = len(C) - 1
 """Evaluations of a step; the first slope is the last one of the step before."""
 SAFETY, LEAST, MOST = 0.9, 0.2, 5.0
 """By how much a step may differ from the one before."""
 VANISHED = 1e-8
-"""Of the interval: with steps as short as this there is no end."""
+"""A share of the interval: with steps as short as this there is no end."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class DormandPrince(Solver):
                 used += STAGES
                 if self.budget and used > self.budget:
                     raise HgfctlError(
-                        f"dopri5 takes more than --nfe {self.budget} evaluations for a tolerance of "
-                        f"{self.tolerance:g}; raise --nfe or --tolerance"
+                        f"dopri5 takes more than `nfe={self.budget}` evaluations for a tolerance of "
+                        f"{self.tolerance:g}; raise `nfe` or `tolerance`"
                     )
                 last = h.abs() >= (end - t).abs()
                 step = torch.where(last, end - t, h)
@@ -87,7 +87,7 @@ class DormandPrince(Solver):
                 if bool((h.abs() < VANISHED * (end - begin).abs()).any()):
                     raise HgfctlError(
                         f"dopri5: a tolerance of {self.tolerance:g} is below what the model's own precision admits; "
-                        "raise --tolerance"
+                        "raise `tolerance`"
                     )
             yield x
 

@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp, noise_from_hvp
-from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.exponential import MASSES, NODES
-from hgfctl.engine.solvers.solver import Solver
-from hgfctl.errors import RequestError
+from hgfctl.engine.solvers.linear import LinearSolver
 
 
 @dataclass(frozen=True)
-class NoiseMultistep(Solver):
+class NoiseMultistep(LinearSolver):
     """Z from `order` past values, the order rising from 1; one evaluation a step. A subclass gives the weights.
 
     Args:
@@ -34,10 +32,6 @@ class NoiseMultistep(Solver):
     """
 
     order: int
-
-    def check(self, flow: Flow) -> None:
-        if not isinstance(flow, LinearFlow):
-            raise RequestError(f"{self.name} needs a linear flow; use euler, heun, rk4 or ab2-ab4 for this one")
 
     def steps(self, nfe: int) -> int:
         return nfe
@@ -49,8 +43,7 @@ class NoiseMultistep(Solver):
     def weights(self, flow: LinearFlow, nodes: Sequence[Tensor], t: Tensor, end: Tensor) -> Tensor:
         """w_j with a_s int_t^s Z dsigma = sum_j w_j Z_j; nodes: the times of the values, newest (t) first."""
 
-    def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        assert isinstance(flow, LinearFlow)
+    def linear_trajectory(self, velocity: Velocity, flow: LinearFlow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
         x = start
         past: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.order)
         yield x
@@ -99,7 +92,8 @@ class DEIS(NoiseMultistep):
         density = masses * h * path.wronskian / path.a**2
         k = torch.arange(len(nodes), dtype=t.dtype, device=t.device).unsqueeze(1)
         moments = flow.path(end).a * (u**k * density).sum(1)
-        return torch.linalg.solve(((torch.stack(list(nodes)) - t) / h) ** k, moments)
+        weights: Tensor = torch.linalg.solve(((torch.stack(list(nodes)) - t) / h) ** k, moments)
+        return weights
 
 
 IPNDM4 = IPNDM(4)

@@ -20,11 +20,9 @@ from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
-from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.phase_space import Velocity
-from hgfctl.engine.solvers.solver import Solver
-from hgfctl.errors import RequestError
+from hgfctl.engine.solvers.linear import LinearSolver
 
 NOISE = 1e-12
 """a(t) sd / b(t) below which a time counts as T itself, where sigma is infinite."""
@@ -96,7 +94,7 @@ LOG_SNR, ANGLE = LogSNR(), Angle()
 
 
 @dataclass(frozen=True)
-class ExponentialMultistep(Solver):
+class ExponentialMultistep(LinearSolver):
     """D from `order` past values, the order rising from 1; one evaluation a step.
 
     Args:
@@ -119,18 +117,13 @@ class ExponentialMultistep(Solver):
     def name(self) -> str:
         return self.label
 
-    def check(self, flow: Flow) -> None:
-        if not isinstance(flow, LinearFlow):
-            raise RequestError(f"{self.name} needs a linear flow; use euler, heun, rk4 or ab2-ab4 for this one")
-
     def steps(self, nfe: int) -> int:
         return nfe
 
     def cost(self, steps: int) -> int:
         return steps
 
-    def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        assert isinstance(flow, LinearFlow)
+    def linear_trajectory(self, velocity: Velocity, flow: LinearFlow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
         x = before = start
         past: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.order)
         for i, t in enumerate(times[:-1]):
@@ -159,6 +152,7 @@ class ExponentialMultistep(Solver):
         if len(u) == 2 and self.midpoint:
             moments = torch.stack([moments[0], moments[0] / 2])
         powers = u ** torch.arange(len(u), dtype=u.dtype, device=u.device).unsqueeze(1)
-        weights = torch.linalg.solve(powers, moments).to(x)
+        weights: Tensor = torch.linalg.solve(powers, moments).to(x)
         denoised = [d for (_, d), finite in zip(values, used.tolist(), strict=True) if finite]
-        return shrink * x + sum(w * d for w, d in zip(weights, denoised, strict=True))
+        moved: Tensor = shrink * x + sum(w * d for w, d in zip(weights, denoised, strict=True))
+        return moved

@@ -1,8 +1,9 @@
 """Runge-Kutta methods on V: the integrators' tableaux and loop, with one step at a time and no memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -25,9 +26,14 @@ class OneStep(Solver):
     tableau: runge_kutta.Tableau
     last: runge_kutta.Tableau | None = None
 
+    steps_velocity: ClassVar[bool] = True
+
     @property
     def name(self) -> str:
         return self.tableau.name
+
+    def both_ends(self) -> Self:
+        return replace(self, last=None)
 
     def steps(self, nfe: int) -> int:
         saved = len(self.tableau.b) - len(self._at_end.b)

@@ -41,12 +41,11 @@ class Restart(StochasticSolver):
     def name(self) -> str:
         return f"{self.base.name}+restart"
 
-    def check(self, flow: Flow) -> None:
-        super().check(flow)
-        self.base.check(flow)
+    def admits(self, flow: Flow) -> bool:
+        return super().admits(flow) and self.base.admits(flow)
 
     def steps(self, nfe: int) -> int:
-        """Of the main way, which takes two at least: the lower level lies between them."""
+        """The steps of the main way, which takes two at least: the lower level lies between them."""
         steps = self.base.steps(max(nfe - self._extra, 0))
         return steps if steps >= self.least else 0
 
@@ -58,8 +57,7 @@ class Restart(StochasticSolver):
         """A descent ends above 0: it costs what so many steps before a last one do."""
         return self.repeats * (self.base.cost(self.descent + 1) - self.base.cost(1))
 
-    def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        assert isinstance(flow, LinearFlow)
+    def linear_trajectory(self, velocity: Velocity, flow: LinearFlow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
         low, high = (times.new_tensor(level * flow.sd / 0.5) for level in self.levels)
         stop = 1 + int((flow.sigma(times[1:-1]) / low).log().abs().argmin())
         times = times.clone()

@@ -11,18 +11,17 @@ from hgfctl.engine.flows.conversions import (
     hvp_from_denoiser_and_noise,
     noise_from_hvp,
 )
-from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.phase_space import Velocity
 from hgfctl.engine.solvers.adams_bashforth import AB2, AB3, AB4
 from hgfctl.engine.solvers.adams_moulton import ABM2, ABM3
+from hgfctl.engine.solvers.linear import LinearSolver
 from hgfctl.engine.solvers.solver import Solver
-from hgfctl.errors import RequestError
 
 
 @dataclass(frozen=True)
-class Rotated(Solver):
+class Rotated(LinearSolver):
     """A solver on the oscillation (alpha = 1, s = sd) that has the same denoiser as the flow.
 
     With theta = atan(sigma / sd) and r = sqrt(a^2 + (b / sd)^2), x / r = cos(theta) x0 + sd sin(theta) z: its velocity
@@ -38,18 +37,13 @@ class Rotated(Solver):
     def name(self) -> str:
         return f"angle-{self.base.name}"
 
-    def check(self, flow: Flow) -> None:
-        if not isinstance(flow, LinearFlow):
-            raise RequestError(f"{self.name} needs a linear flow; {self.base.name} is for all of them")
-
     def steps(self, nfe: int) -> int:
         return self.base.steps(nfe)
 
     def cost(self, steps: int) -> int:
         return self.base.cost(steps)
 
-    def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        assert isinstance(flow, LinearFlow)
+    def linear_trajectory(self, velocity: Velocity, flow: LinearFlow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
         turned = Oscillation(sd=flow.sd)
         a, b, _, _ = flow.path(times)
         scale, angles = torch.hypot(a, b / flow.sd), torch.atan2(b, a.clamp_min(0) * flow.sd)

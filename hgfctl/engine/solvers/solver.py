@@ -1,14 +1,19 @@
-"""What a solver is: a velocity, a flow, a start and times in; positions out, one a step."""
+"""A solver: a velocity, a flow, a start and times in; positions out, one a step."""
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.phase_space import Velocity
+from hgfctl.engine.solvers import SOLVERS
+from hgfctl.errors import RequestError
+
+Draw = Callable[[], Tensor]
+"""A source of standard normal draws (B, *D), each item with a stream of its own."""
 
 
 class Solver(ABC):
@@ -23,20 +28,37 @@ class Solver(ABC):
     """True where the method chooses its times itself, between those of a grid."""
     draws_noise: ClassVar[bool] = False
     """True where the method puts noise in, and has to be given a source of it; see `with_noise`."""
+    flow_class: ClassVar[type[Any]] = Flow
+    """The flows that the method works with."""
+    needs: ClassVar[str] = "needs"
+    """The verb of the refusal of other flows, after the name and before the family of flows."""
+    steps_velocity: ClassVar[bool] = False
+    """Every new position is the old one and a sum of values of V, at any time grid up or down: likelihoods use such."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the registry calls it."""
+        """The name in the registry."""
+
+    def admits(self, flow: Flow) -> bool:
+        """True for a flow that the solver can use."""
+        return isinstance(flow, self.flow_class)
 
     def check(self, flow: Flow) -> None:
-        """Raises RequestError when the flow is not one that the solver can use."""
+        """Raises RequestError for a flow that the solver cannot use, and names those that can."""
+        if not self.admits(flow):
+            others = ", ".join(name for name, solver in SOLVERS.items() if solver.admits(flow))
+            raise RequestError(f"{self.name} {self.needs} {self.flow_class.kind}; for this one there are {others}")
 
-    def within(self, nfe: int) -> "Solver":
+    def both_ends(self) -> Self:
+        """The solver as it has to be where V at t = 0 is asked for, because the way begins there."""
+        return self
+
+    def within(self, nfe: int) -> Self:
         """The same for a budget, where the method has to know it."""
         return self
 
-    def with_noise(self, normal: Callable[[], Tensor]) -> "Solver":
+    def with_noise(self, normal: Draw) -> Self:
         """The same with a source of standard normal draws (B, *D), where the method uses one."""
         return self
 

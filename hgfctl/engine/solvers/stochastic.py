@@ -2,43 +2,36 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Self
 
 from torch import Tensor
 
-from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
 from hgfctl.engine.integrators import runge_kutta
 from hgfctl.engine.phase_space import Velocity
-from hgfctl.engine.solvers.solver import Solver
-from hgfctl.errors import RequestError
-
-Draw = Callable[[], Tensor]
-"""A source of standard normal draws (B, *D), each item with a stream of its own."""
+from hgfctl.engine.solvers.linear import LinearSolver
+from hgfctl.engine.solvers.solver import Draw
 
 
 @dataclass(frozen=True, kw_only=True)
-class StochasticSolver(Solver):
+class StochasticSolver(LinearSolver):
     """A solver that needs a source of noise before it can work.
 
     Args:
         normal: the source; None until the items are known.
     """
 
-    draws_noise: ClassVar[bool] = True
-
     normal: Draw | None = None
+
+    draws_noise: ClassVar[bool] = True
+    needs: ClassVar[str] = "puts noise back in, and that needs"
 
     def with_noise(self, normal: Draw) -> Self:
         """The same with a source."""
         return dataclasses.replace(self, normal=normal)
-
-    def check(self, flow: Flow) -> None:
-        if not isinstance(flow, LinearFlow):
-            raise RequestError(f"{self.name} puts noise back in, and that needs a linear flow")
 
     def raised(self, flow: LinearFlow, x: Tensor, t: Tensor, to: Tensor, strength: float = 1.0) -> Tensor:
         """x at a later time: (a'/a) x + strength sqrt(b'^2 - (a' b/a)^2) z, which takes p_t to p_t' for strength 1.
@@ -82,8 +75,7 @@ class ChurnedHeun(StochasticSolver):
     def cost(self, steps: int) -> int:
         return 2 * steps - 1
 
-    def trajectory(self, velocity: Velocity, flow: Flow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
-        assert isinstance(flow, LinearFlow)
+    def linear_trajectory(self, velocity: Velocity, flow: LinearFlow, start: Tensor, times: Tensor) -> Iterator[Tensor]:
         x = start
         yield x
         gain = min(self.churn / (len(times) - 1), math.sqrt(2) - 1)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
-from hgfctl.engine.flows.manifold import Manifold
 from hgfctl.engine.phase_space import Velocity, as_times
 from hgfctl.engine.solvers import SOLVERS
 from hgfctl.errors import RequestError
@@ -49,12 +48,11 @@ def inpainted(
     Raises:
         RequestError: repeats on another flow, or a manifold, where no coordinate moves by itself.
     """
-    if isinstance(flow, Manifold):
+    if not flow.separable:
         raise RequestError(f"coordinates cannot be hidden one by one on {flow.domain}, where they depend on each other")
-    linear = isinstance(flow, LinearFlow)
-    if repeats > 1 and not linear:
-        raise RequestError("--repeats: steps can be undone on linear flows only; take 1 here")
-    solver = SOLVERS["ddim" if linear else "euler"]
+    if repeats > 1 and not flow.linear:
+        raise RequestError("`repeats`: steps can be undone on linear flows only; take 1 here")
+    solver = SOLVERS["ddim" if flow.linear else "euler"]
     x, times = start, as_times(times, x0)
     for t, s in pairwise(times):
         for repeat in range(repeats):
@@ -68,4 +66,5 @@ def inpainted(
 def _noised(flow: LinearFlow, x: Tensor, s: Tensor, t: Tensor, z: Tensor) -> Tensor:
     (a_s, a_t), (b_s, b_t), _, _ = flow.path(torch.stack([s, t]))
     r = a_t / a_s
-    return r.to(x) * x + (b_t**2 - (r * b_s) ** 2).clamp_min(0).sqrt().to(x) * z
+    noised: Tensor = r.to(x) * x + (b_t**2 - (r * b_s) ** 2).clamp_min(0).sqrt().to(x) * z
+    return noised

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.transport.divergence import Trace
-from hgfctl.engine.transport.transport import ItemVelocity, Method, unfolded
+from hgfctl.engine.transport.transport import ItemVelocity, Method
 
 
 class LogLikelihood(NamedTuple):
-    """Of each item.
+    """Log-likelihoods of items.
 
     Attributes:
         value: log p_0(x) in nats, (B,), float64.
@@ -53,7 +53,7 @@ def log_likelihood(
     shape, dim = x.shape[1:], x[0].numel()
 
     def derivative(y: Tensor, t: Tensor, items: Tensor) -> Tensor:
-        at = unfolded(lambda x: velocity(x, t, items), flow)
+        at = flow.unfolded(lambda x: velocity(x, t, items))
         moving, divergence = trace(at, y[:, :dim].reshape(-1, *shape), items)
         return torch.cat([moving.flatten(1), divergence.to(y)], 1)
 

@@ -6,7 +6,7 @@ V(wrap(y), t), and on a manifold it may leave that, as far as the errors of the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,16 +14,11 @@ from torch import Tensor
 
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
-from hgfctl.engine.flows.manifold import Manifold
-from hgfctl.engine.flows.reflection import Reflection
-from hgfctl.engine.flows.torus import Torus
 from hgfctl.engine.integrators.dormand_prince import ItemDerivative, Size, Solution, root_mean_square, solve
 from hgfctl.engine.models.hvp import HVP
 from hgfctl.engine.phase_space import as_times
 from hgfctl.engine.solvers import SOLVERS
-from hgfctl.engine.solvers.adams_bashforth import AdamsBashforth
 from hgfctl.engine.solvers.grids import named
-from hgfctl.engine.solvers.one_step import OneStep
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
 
@@ -31,7 +26,7 @@ ItemVelocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 """V(x, t, items): x (B, *D), t () or (B,), and the numbers (B,) of these items in their batch -> (B, *D)."""
 
 WITHOUT_WALLS: Flow = Diffusion()
-"""What solvers, which ask a flow for its walls alone, are given in unfolded coordinates."""
+"""The flow that solvers, which ask it for its walls alone, are given in unfolded coordinates."""
 
 
 class Method(Protocol):
@@ -101,28 +96,23 @@ def budgeted(flow: Flow, nfe: int, sampler: str = "auto", grid: str = "auto") ->
     Args:
         flow: which.
         nfe: evaluations of f.
-        sampler: euler, heun, rk4, ab2, ab3 or ab4; auto is ab4.
-        grid: auto is `natural_grid`.
+        sampler: one that steps V itself (`Solver.steps_velocity`); auto is ab4.
+        grid: auto is the flow's natural one.
 
     Raises:
         RequestError: an unknown name, a solver that does not step V, or too small a budget.
     """
     solver: Solver = SOLVERS["ab4" if sampler == "auto" else sampler]
-    if not isinstance(solver, OneStep | AdamsBashforth):
-        raise RequestError(f"sampler '{sampler}' does not step V itself; euler, heun, rk4, ab2, ab3 and ab4 do")
-    if isinstance(solver, OneStep):
-        solver = replace(solver, last=None)  # V at 0 is asked for: the way begins there
+    if not solver.steps_velocity:
+        *others, last = (name for name, other in SOLVERS.items() if other.steps_velocity)
+        raise RequestError(f"sampler '{sampler}' does not step V itself; {', '.join(others)} and {last} do")
+    solver = solver.both_ends()
     steps = solver.steps(nfe)
     if steps < 1:
         raise RequestError(f"the budget is too small for one step of {solver.name}: {solver.cost(1)} evaluations of V")
-    name = natural_grid(flow) if grid == "auto" else grid
+    name = flow.natural_grid if grid == "auto" else grid
     named(name)  # an unknown one is refused now
     return Budgeted(solver, name, steps)
-
-
-def natural_grid(flow: Flow) -> str:
-    """cosine; on the endless clock of diffusion sigmoid, which is much the same in the oscillation's angle."""
-    return "sigmoid" if isinstance(flow, Diffusion) else "cosine"
 
 
 def chosen(
@@ -138,25 +128,10 @@ def velocity_of(hvp: HVP, labels: Tensor | None) -> ItemVelocity:
     known = None if labels is None else labels.to(device)
 
     def velocity(x: Tensor, t: Tensor, items: Tensor) -> Tensor:
-        return hvp(x, as_times(t, x), None if known is None else known[items])
+        v: Tensor = hvp(x, as_times(t, x), None if known is None else known[items])
+        return v
 
     return velocity
-
-
-def unfolded(velocity: Callable[[Tensor], Tensor], flow: Flow) -> Callable[[Tensor], Tensor]:
-    """V at one time in unfolded coordinates, in which the flow's domain has no end."""
-    if isinstance(flow, Torus):
-        return lambda y: velocity(flow.confine(y))
-    if isinstance(flow, Manifold):
-        return lambda y: velocity(flow.extended(y))
-    if not isinstance(flow, Reflection):
-        return velocity
-
-    def moving(y: Tensor) -> Tensor:
-        x, sign = flow.fold(y)
-        return sign * velocity(x)
-
-    return moving
 
 
 def carried(
@@ -173,7 +148,7 @@ def carried(
     """
 
     def derivative(y: Tensor, t: Tensor, items: Tensor) -> Tensor:
-        at = unfolded(lambda x: velocity(x, t, items), flow)
+        at = flow.unfolded(lambda x: velocity(x, t, items))
         return at(y.reshape(-1, *x.shape[1:])).flatten(1)
 
     with torch.no_grad():

@@ -24,6 +24,6 @@ class AbsentForce(Force):
 
 
 def lies_elsewhere(force: Any) -> bool:
-    """Whether a force, as a preset writes it, is made of code or weights outside the preset."""
+    """True for a force that, as a preset writes it, is made of code or weights outside the preset."""
     name = force.get("name") if isinstance(force, dict) else force
     return isinstance(name, str) and (is_code(name) or name == "learned")

@@ -46,7 +46,7 @@ class _NotAffineError(Exception):
 
 
 def affine(force: ExpressionForce) -> Affine | None:
-    """What F = c + kx x + kv v is made of, as `-4*x - 0.1*v` is; None where F is anything else."""
+    """The parts of F = c + kx x + kv v, as `-4*x - 0.1*v` is; None where F is anything else."""
     if not isinstance(force.text, str):
         return None
     found = _combination(force.formulas[0])

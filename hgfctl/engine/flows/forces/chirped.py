@@ -14,7 +14,7 @@ from hgfctl.engine.flows.motion import Motion
 from hgfctl.engine.provided import Duration
 
 EXACT = 1e-12
-"""Of a series, relative: coefficients below it do not count."""
+"""A size, relative to the series: coefficients below it do not count."""
 DEGREES = (32, 64, 128, 256, 512)
 
 

@@ -114,7 +114,8 @@ def _value(formula: Formula, x: Tensor, v: Tensor, t: Tensor) -> Tensor | float:
         if step.function in _REDUCTIONS:
             spread = _tensor(arguments[0]).to(x).expand(x.shape).flatten(1)
             return _item(_REDUCTIONS[step.function](spread), x)
-        return _OPERATIONS[step.function](*arguments)
+        value: Tensor | float = _OPERATIONS[step.function](*arguments)
+        return value
 
     return evaluate(formula.program, leaf, apply)
 
@@ -135,7 +136,7 @@ def _tensor(value: Tensor | float) -> Tensor:
 
 
 def _of_pairs(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Of two tensors -> of any number of tensors and floats."""
+    """A function of two tensors -> the same of any number of tensors and floats."""
     return lambda *values: reduce(function, map(_tensor, values))
 
 

@@ -1,4 +1,4 @@
-"""What a force field is."""
+"""A force field."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar

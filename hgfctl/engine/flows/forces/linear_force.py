@@ -1,6 +1,7 @@
 """Forces that are linear in (x, v): their motion is known, and never simulated."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from hgfctl.engine.flows.motion import Algebra, Modes, Motion
 
 class LinearForce(Force):
     """F = K x + G v with known motion (x0, v0) -> (x_t, v_t)."""
+
+    free: ClassVar[bool] = False
+    """F = 0: lines are straight."""
 
     @property
     def algebra(self) -> Algebra:

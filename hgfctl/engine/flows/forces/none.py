@@ -1,6 +1,7 @@
 """No force: free flight, as of diffusion and flow matching."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from hgfctl.engine.flows.motion import Motion
 @dataclass(frozen=True)
 class NoForce(LinearForce, ConservativeForce):
     """F = 0: x_t = x0 + t v0."""
+
+    free: ClassVar[bool] = True
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         return torch.zeros_like(x)

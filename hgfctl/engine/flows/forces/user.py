@@ -1,4 +1,4 @@
-"""Forces that are a user's own code, "module:attr": imported only where that is allowed."""
+"""Forces that are a user's own code, "module:attr": imported only where `allow_code` says so."""
 
 import importlib
 import inspect
@@ -44,7 +44,7 @@ OLDER = {"shape": ITEM_SHAPE}
 
 
 def is_code(text: str) -> bool:
-    """Says whether a text is spelled as module:attr."""
+    """True for a text that is spelled as module:attr."""
     return SPELLING.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What a fit of a prior is: from simulated end points x_T to a law that can be sampled, and its density found."""
+"""Fits of priors: from simulated end points x_T to a law that can be sampled, and its density found."""
 
 from typing import NamedTuple, Protocol
 

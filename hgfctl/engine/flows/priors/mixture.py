@@ -9,12 +9,14 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
+from hgfctl.engine.flows.priors.prior import Prior
+
 BLOCK = 2**18
 """Numbers that a block of the density's computation may take in memory."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MixturePrior:
+class MixturePrior(Prior):
     """sum_k w_k N(m_k, L_k L_k'), K laws of items (*D) with d numbers.
 
     Args:
@@ -34,7 +36,7 @@ class MixturePrior:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of an item."""
+        """The shape of an item."""
         return tuple(self.means.shape[1:])
 
     @property
@@ -64,7 +66,7 @@ class MixturePrior:
         self._require(tuple(x.shape[1:]))
         x = x.flatten(1).double()
         rows = max(1, BLOCK // (self.count * max(1, x.shape[1] if len(self.factors) > 1 else 1)))
-        return torch.cat([self._log_prob(part) for part in x.split(rows)]) if len(x) else x.new_zeros(0)
+        return torch.cat([self._log_prob(part) for part in torch.split(x, rows)]) if len(x) else x.new_zeros(0)
 
     def standardised(self, x: Tensor) -> Tensor:
         """L^-1 (x - m): (B, *D) -> (B, d), standard normal where there is one component."""
@@ -75,6 +77,12 @@ class MixturePrior:
         """The inverse of `standardised`: (..., d), broadcast."""
         spread = self.factors[0] * u if self.factors.ndim == 2 else u @ self.factors[0].T
         return self.means.flatten() + spread
+
+    def to_normal(self, x: Tensor) -> Tensor:
+        return self.standardised(x) if self.count == 1 else super().to_normal(x)
+
+    def from_normal(self, u: Tensor) -> Tensor:
+        return self.from_standard(u) if self.count == 1 else super().from_normal(u)
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to it, for a checkpoint."""
@@ -97,7 +105,7 @@ class MixturePrior:
         return prior
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        """Of (B, d)."""
+        """Log-density of flattened items (B, d)."""
         weights, means, factors = (part.to(x) for part in (self.weights, self.means.flatten(1), self.factors))
         if factors.ndim == 2:
             log_volume = factors.log().sum(1)
@@ -124,4 +132,5 @@ def whitened(factor: Tensor, rows: Tensor) -> Tensor:
     """L^-1 applied to every row of (N, d); L is (1, d, d), lower triangular, or (1, d), diagonal."""
     if factor.ndim == 2:
         return rows / factor
-    return torch.linalg.solve_triangular(factor[0], rows.T, upper=False).T
+    columns: Tensor = torch.linalg.solve_triangular(factor[0], rows.T, upper=False)
+    return columns.T

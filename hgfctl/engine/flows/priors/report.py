@@ -1,4 +1,4 @@
-"""Whether a prior fits: what is drawn from it against fresh trajectories."""
+"""How well a prior fits: what is drawn from it against fresh trajectories."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class PriorReport:
-    """What was measured.
+    """A measured fit.
 
     Args:
         prior: its name.
@@ -43,12 +43,12 @@ class PriorReport:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing speaks against it."""
+        """True where nothing speaks against it."""
         return self.p >= MISFIT
 
     @property
     def nearly(self) -> bool:
-        """Whether it fits or misses by little."""
+        """True where it fits or misses by little."""
         return self.fits or self.shift < SMALL
 
     @property

@@ -24,7 +24,8 @@ def spread(deviations: Tensor, full: int = FULL) -> Tensor:
     mean = covariance.trace() / dim
     identity = torch.eye(dim, dtype=deviations.dtype)
     share = max(LEAST_SHRINKAGE, ledoit_wolf(deviations, covariance))
-    return torch.linalg.cholesky(shrunk(covariance, mean * identity, share)).unsqueeze(0)
+    factor: Tensor = torch.linalg.cholesky(shrunk(covariance, mean * identity, share))
+    return factor.unsqueeze(0)
 
 
 def shrunk(estimate: Tensor, target: Tensor, share: float) -> Tensor:

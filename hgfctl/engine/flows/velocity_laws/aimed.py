@@ -11,6 +11,7 @@ from hgfctl.engine.checks import require_positive
 from hgfctl.engine.flows.forces.force import Force
 from hgfctl.engine.flows.forces.linear_force import LinearForce
 from hgfctl.engine.flows.motion import Motion
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 from hgfctl.engine.provided import FORCE, DataScale, Duration, ItemShape
 
@@ -68,6 +69,20 @@ class AimedVelocity(VelocityLaw):
     def moments(self, sd: float) -> InitialMoments:
         start = self.force.algebra.moments(self.path(torch.zeros((), dtype=torch.float64)), sd**2, 0.0, 1.0)
         return InitialMoments(float(start.xv.real.mean()), float(start.vv.mean()))
+
+    def end_prior(self, force: LinearForce, duration: float, shape: tuple[int, ...], sd: float) -> GaussianPrior:
+        """N(0, s^2 I), which v0 is aimed at."""
+        return GaussianPrior(self.s)
+
+    def motion(self, force: LinearForce, t: Tensor, shape: tuple[int, ...]) -> Motion:
+        return self.path(t)
+
+    def driven(self, x0: Tensor, z: Tensor) -> Tensor:
+        """z itself: `path` is the motion of (x0, z)."""
+        return z
+
+    def driven_moments(self, sd: float) -> InitialMoments:
+        return InitialMoments(0.0, 1.0)
 
 
 def aimed(

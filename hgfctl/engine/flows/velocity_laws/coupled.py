@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hgfctl.engine.flows.forces.linear_force import LinearForce
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
 from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
 from hgfctl.engine.provided import DataScale, Duration
 
@@ -29,6 +31,10 @@ class CoupledVelocity(VelocityLaw):
 
     def moments(self, sd: float) -> InitialMoments:
         return InitialMoments(-(sd**2) / self.duration, (self.sd**2 + sd**2) / self.duration**2)
+
+    def end_prior(self, force: LinearForce, duration: float, shape: tuple[int, ...], sd: float) -> GaussianPrior | None:
+        """N(0, sd^2 I), where lines are straight."""
+        return GaussianPrior(self.sd) if force.free else None
 
 
 def flow_matching(data_sd: DataScale, duration: Duration, s: float | None = None) -> CoupledVelocity:

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.engine.flows.velocity_laws.law import InitialMoments, VelocityLaw
+from hgfctl.engine.flows.forces.linear_force import LinearForce
+from hgfctl.engine.flows.priors.gaussian import GaussianPrior
+from hgfctl.engine.flows.velocity_laws.law import COLLAPSED, InitialMoments, VelocityLaw
 from hgfctl.engine.provided import ItemShape
+
+FORGOTTEN = 1e-9
+"""A share of x0 in x_T below which the data are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,15 @@ class GaussianVelocity(VelocityLaw):
 
     def moments(self, sd: float) -> InitialMoments:
         return InitialMoments(0.0, self.sd**2)
+
+    def end_prior(self, force: LinearForce, duration: float, shape: tuple[int, ...], sd: float) -> GaussianPrior | None:
+        """N(0, s^2 I), where x0 is forgotten and all modes of v0 grow alike."""
+        algebra = force.algebra
+        end = force.motion(torch.tensor(duration, dtype=torch.float64), shape)
+        if algebra.size(end.xx) > FORGOTTEN or not algebra.is_scalar(end.xv):
+            return None
+        grown = algebra.moments(end, 0.0, 0.0, self.sd**2).xx
+        return GaussianPrior(float(grown.mean().sqrt())) if float(grown.mean()) > (COLLAPSED * sd) ** 2 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +92,7 @@ def _root(rows: list[list[float]], dim: int) -> Tensor:
     if difference.max() > 1e-9 * covariance.abs().max():
         i, j = divmod(int(difference.argmax()), dim)
         raise ValueError(f"covariance is not symmetric: [{i}][{j}] is {rows[i][j]:g} and [{j}][{i}] is {rows[j][i]:g}")
+    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex((covariance + covariance.T) / 2)
     if failed:
         least = float(torch.linalg.eigvalsh(covariance)[0])
