@@ -117,7 +117,7 @@ def test_resizing_is_pils(tmp_path: Path) -> None:
 
 def test_an_unknown_torchscript_is_not_run(stand_in: Path) -> None:
     """Its code would be; so it is refused by its checksum, before anything of it is read."""
-    with pytest.raises(RequestError, match=r"not the published inception.*\n.*--allow-code"):
+    with pytest.raises(RequestError, match=r"not the published inception.*\n.*`allow_code`"):
         Inception(CPU, "clean", stand_in)
     assert Inception(CPU, "clean", stand_in, allow_code=True).id.figure.startswith("FID(inception clean ")
 
@@ -144,7 +144,7 @@ def test_without_weights_and_network_one_message_says_everything(
     with pytest.raises(HgfctlError) as raised:
         Inception(CPU, "clean")
     message = str(raised.value)
-    for part in (WEIGHTS.name, "95,607,719 bytes", WEIGHTS.sha256, str(WEIGHTS.place), "--features random"):
+    for part in (WEIGHTS.name, "95,607,719 bytes", WEIGHTS.sha256, str(WEIGHTS.place), "`features=random`"):
         assert part in message
     assert message.count("\n") == 1
     assert not list(tmp_path.rglob("*.pt"))
