@@ -388,7 +388,7 @@ def evaluate(
         for file in found.kept:
             file.unlink(missing_ok=True)
     seconds = round(time.monotonic() - began, 3)
-    return {**found.row(), "source": named, "ref": base.name, "seconds": seconds}
+    return {**found.row, "source": named, "ref": base.name, "seconds": seconds}
 
 
 def convert(path: Place, out: Place | None = None) -> Path:

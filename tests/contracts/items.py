@@ -9,6 +9,7 @@ from hgfctl.engine.data.mixture import ring_mixture
 from hgfctl.engine.flows import FLOWS
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.forces.choose import ForceContext
+from hgfctl.engine.provided import FORCE_CONTEXT, ITEM_SHAPE
 from hgfctl.engine.randomness import generator
 
 SHAPES = {"so3": (9,), "sphere": (3,)}
@@ -25,7 +26,9 @@ def flows() -> Iterator[tuple[str, Flow]]:
     for name in FLOWS:
         if name == "designed":
             for force in ("none", "harmonic", "double-well"):
-                flow: Flow = FLOWS.build(name, {"force": force}, supplied=ForceContext(shape_of(name)))
+                flow: Flow = FLOWS.build(
+                    name, {"force": force}, {FORCE_CONTEXT: ForceContext(shape_of(name)), ITEM_SHAPE: shape_of(name)}
+                )
                 data = 0.5 * torch.randn(4000, *shape_of(name), generator=generator("data"), dtype=torch.float64)
                 yield f"{name} {force}", flow.measured(data) if flow.measures else flow
         else:

@@ -7,6 +7,7 @@ from hgfctl.engine.flows.forces.harmonic import Harmonic
 from hgfctl.engine.flows.forces.none import NoForce
 from hgfctl.engine.flows.velocity_laws import VELOCITY_LAWS
 from hgfctl.engine.flows.velocity_laws.law import VelocityLaw
+from hgfctl.engine.provided import DATA_SCALE, DURATION, FORCE, ITEM_SHAPE
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.statistics.two_sample import two_sample
 from tests.contracts.items import noise
@@ -17,7 +18,7 @@ every = pytest.mark.parametrize("name", VELOCITY_LAWS)
 
 def law_of(name: str) -> VelocityLaw:
     """The law with its defaults, without a force."""
-    law: VelocityLaw = VELOCITY_LAWS.build(name, {}, data_sd=SD, shape=SHAPE, duration=T, force=NoForce())
+    law: VelocityLaw = VELOCITY_LAWS.build(name, {}, {DATA_SCALE: SD, ITEM_SHAPE: SHAPE, DURATION: T, FORCE: NoForce()})
     return law
 
 
@@ -61,7 +62,9 @@ def test_pairs_are_dealt_by_a_permutation_within_each_class(name: str) -> None:
 def test_the_prior_that_a_law_knows_is_where_its_flights_end(name: str, force: NoForce | Harmonic) -> None:
     """A two-sample test at 1 in 1,000, seeds fixed."""
     time = torch.tensor(force.natural_duration, dtype=torch.float64)
-    law: VelocityLaw = VELOCITY_LAWS.build(name, {}, data_sd=SD, shape=SHAPE, duration=float(time), force=force)
+    law: VelocityLaw = VELOCITY_LAWS.build(
+        name, {}, {DATA_SCALE: SD, ITEM_SHAPE: SHAPE, DURATION: float(time), FORCE: force}
+    )
     prior = law.end_prior(force, float(time), SHAPE, SD)
     x0, z = SD * noise((500, *SHAPE), 1), noise((500, *SHAPE), 2)
     motion, act = force.motion(time, SHAPE), force.algebra.act

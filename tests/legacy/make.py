@@ -18,11 +18,11 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
 import numpy as np
 import torch
 import yaml
+from hgfctl.engine.models.unet import UNet
 from safetensors.torch import load_file
 
 from hgfctl import __version__
 from hgfctl.cli import app
-from hgfctl.engine.models.unet import UNet
 from hgfctl.presets import Config, InitSection, SampleSection, TrainSection, names
 from tests.legacy import cases
 from tests.legacy.interface import interface

@@ -29,7 +29,7 @@ def array(path: str) -> Items:
     name = next((name for name in ("images", "samples") if name in arrays), None)
     if name is None:
         found = ", ".join(arrays) or "nothing"
-        raise RequestError(f"{file}: needs an array `images` (uint8) or `samples` (float), and holds {found}")
+        raise RequestError(f"{file}: needs an array 'images' (uint8) or 'samples' (float), and holds {found}")
     values, labels = arrays[name], arrays.get("labels")
     if len(values) == 0:
         raise RequestError(f"{file}: `{name}` is empty")

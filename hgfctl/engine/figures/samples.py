@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -34,7 +35,7 @@ def samples_figure(x: Tensor, labels: Tensor | None = None) -> Picture:
 
 def _period(labels: Tensor) -> int | None:
     """After how many items the classes repeat, as the sampler's do; None when they do not, or the row would be long."""
-    count = len(labels.unique())
+    count = len(torch.unique(labels))
     cycled = 1 < count <= 16 and count < len(labels) and bool((labels[count:] == labels[:-count]).all())
     return count if cycled else None
 

@@ -84,8 +84,9 @@ def animation(course: Course) -> Picture:
         figure = Figure(figsize=(4, 4.3), dpi=90, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         _moment(figure.add_subplot(), course, i)
-        canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(64))
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        frames.append(Image.fromarray(pixels).convert("RGB").quantize(64))
     return from_frames(frames, [FRAME_MILLISECONDS] * (len(frames) - 1) + [2000])
 
 

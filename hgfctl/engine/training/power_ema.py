@@ -58,7 +58,7 @@ def overlap(a: Profile, b: Profile) -> float:
     """Integral of the product of two profiles, each of integral 1, over training  (ibid., eq. 141)."""
     short, long = sorted((a, b), key=lambda profile: profile.step)
     ratio = (short.step / long.step) ** long.gamma / long.step
-    return (a.gamma + 1) * (b.gamma + 1) / (a.gamma + b.gamma + 1) * ratio
+    return float((a.gamma + 1) * (b.gamma + 1) / (a.gamma + b.gamma + 1) * ratio)
 
 
 def combination(snapshots: Sequence[Profile], wanted: Profile) -> Tensor:
@@ -70,7 +70,8 @@ def combination(snapshots: Sequence[Profile], wanted: Profile) -> Tensor:
     """
     matrix = torch.tensor([[overlap(a, b) for b in snapshots] for a in snapshots], dtype=torch.float64)
     target = torch.tensor([overlap(a, wanted) for a in snapshots], dtype=torch.float64)
-    return torch.linalg.lstsq(matrix, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
+    solution: Tensor = torch.linalg.lstsq(matrix, target.unsqueeze(1), driver="gelsd").solution
+    return solution.squeeze(1)
 
 
 def misfit(snapshots: Sequence[Profile], weights: Tensor, wanted: Profile) -> float:

@@ -108,7 +108,9 @@ class StatesAhead:
         dealt = share.of(drawn, count).argsort(1)  # (B, looks) -> step
         t = torch.stack([self._times(number * self.steps + i) for i in range(self.steps)], 1).gather(1, dealt)
         t = as_times(t, torch.empty(0, device=self._device))
-        flights = [self._flight(number * self._flights + i, looks) for i, looks in enumerate(t.split(flow.replay, 1))]
+        flights = [
+            self._flight(number * self._flights + i, looks) for i, looks in enumerate(torch.split(t, flow.replay, 1))
+        ]
         taken = dealt.argsort(1).to(self._device)  # (B, steps) -> look
         places = torch.arange(count, device=self._device).unsqueeze(1)
 

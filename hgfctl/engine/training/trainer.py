@@ -151,7 +151,7 @@ class Trainer:
             with self._unsummed(i < train.accumulate - 1):
                 with precision.training_region(train.precision, self.device):
                     loss = part_loss().mean()
-                (loss / train.accumulate).backward()
+                (loss / train.accumulate).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / train.accumulate
         return total
 
