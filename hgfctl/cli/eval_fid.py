@@ -111,7 +111,7 @@ def measure(
         str | None,
         typer.Option(
             metavar="REF",
-            help="What to compare with: a data set (path, name or preset), a statistics file (.npz, EDM2's .pkl), or "
+            help="The reference: a data set (path, name or preset), a statistics file (.npz, EDM2's .pkl), or "
             "anything that SOURCE may be. A model's training data when left out.",
         ),
     ] = None,
@@ -245,7 +245,7 @@ def stats(
 def _subject(
     named: str, request: "EvaluationRequest", split: str | None, compared: bool, asked: guidance.Asked, ranks: "Ranks"
 ) -> "tuple[Subject, EvaluationRequest]":
-    """What is measured, and the request with the guidance of its model."""
+    """The thing that is measured, and the request with the guidance of its model."""
     from hgfctl.engine.evaluation.sources import needs_reference, opened_subject
 
     subject = opened_subject(named, named, request, split, ranks.device).by_flow(request.flow)

@@ -193,9 +193,7 @@ def score_of(path: str) -> ScoreField:
     try:
         field = model.score_field()
     except RequestError:
-        raise RequestError(
-            f"force.checkpoint {path} is no score of the data, as\n`hgfctl score-match --preset gmm-hsm` learns"
-        ) from None
+        raise RequestError(f"force.checkpoint {path} is no score of the data, as\npreset gmm-hsm learns") from None
 
     def score(x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         model.to(x.device)

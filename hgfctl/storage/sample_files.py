@@ -64,14 +64,14 @@ def writing(
             )
         kind = partial(_grid, draw=draw)
     elif path.suffix and not path.is_dir():
-        raise RequestError(f"--out {path}: end it in .npz or .png, or name a folder (without an ending)")
+        raise RequestError(f"`out` {path}: end it in .npz or .png, or name a folder (without an ending)")
     else:
         if len(shape) != 3:
             raise RequestError(
-                f"--out {path}: vectors of shape {shape} are no images; end it in .npz, or in .png for a plot"
+                f"`out` {path}: vectors of shape {shape} are no images; end it in .npz, or in .png for a plot"
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RequestError(f"--out {path} exists and is no empty folder; name another, or remove it")
+            raise RequestError(f"`out` {path} exists and is no empty folder; name another, or remove it")
         kind = _folder
     with kind(path, shape, seeds, labels) as write:
         yield write

@@ -56,9 +56,8 @@ class _Flight(NamedTuple):
 
 def needs_flights(experiment: Experiment) -> bool:
     """Says whether training regresses on a flow that has to be simulated."""
-    model = experiment.model
-    simulated = isinstance(model, HVP) and isinstance(model.flow, Simulated)
-    return simulated and isinstance(experiment.loss, StateLoss)
+    flow = experiment.flow
+    return flow is not None and flow.simulated and isinstance(experiment.loss, StateLoss)
 
 
 class StatesAhead:
