@@ -158,7 +158,7 @@ def test_arrays_are_read_as_they_were_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"pictures": np.zeros((2, 4, 4), np.uint8)}, "`images`"),
+        ({"pictures": np.zeros((2, 4, 4), np.uint8)}, "'images'"),
         ({"images": np.zeros((2, 4, 4), np.float32)}, "uint8"),
         ({"images": np.zeros((2, 4, 4, 2), np.uint8)}, "shape"),
         ({"images": np.zeros((0, 4, 4), np.uint8)}, "empty"),

@@ -141,9 +141,18 @@ def _copy(run: str, folder: Path) -> None:
 
 
 def _check_resolved(inside: Run, old: dict[str, Any], preset: str) -> None:
-    """Every value is where it was; one of the sample section may have moved, if to set the old ones changes nothing."""
+    """Every value is where it was; one of the sample section may have moved, if to set the old ones changes nothing.
+
+    Consistency models have become a model of their own, which older files name by their loss alone, and whose own
+    sampler is what `auto` means.
+    """
     old = cases.leaves(old)
+    if old.get("loss.name") == "consistency":
+        assert old["model.name"] == "hvp"
+        old["model.name"] = "consistency"
     shown = cases.leaves(yaml.safe_load(inside("presets", "show", preset).stdout))
+    if shown["model.name"] == "consistency" and shown["sample.sampler.name"] == "auto":
+        shown["sample.sampler.name"] = "consistency"
     moved = {key for key in old.keys() - shown.keys() if key.startswith("sample.")}
     assert shown == {**shown, **{key: value for key, value in old.items() if key not in moved}}, preset
     if moved:

@@ -5,6 +5,7 @@ import torch
 
 from hgfctl.engine.features import FEATURES
 from hgfctl.engine.features.features import Features
+from hgfctl.engine.provided import DEVICE
 from hgfctl.engine.randomness import generator
 
 WITHOUT_FILES = [name for name in FEATURES if not FEATURES.has_option(name, "weights")]
@@ -12,7 +13,7 @@ WITHOUT_FILES = [name for name in FEATURES if not FEATURES.has_option(name, "wei
 
 @pytest.fixture(params=WITHOUT_FILES)
 def features(request: pytest.FixtureRequest) -> Features:
-    found: Features = FEATURES.build(request.param, {}, device=torch.device("cpu"))
+    found: Features = FEATURES.build(request.param, {}, {DEVICE: torch.device("cpu")})
     return found
 
 

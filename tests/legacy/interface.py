@@ -56,34 +56,34 @@ def _components() -> dict[str, Any]:
     from hgfctl.engine.flows.velocity_laws import VELOCITY_LAWS
     from hgfctl.engine.integrators import INTEGRATORS
     from hgfctl.engine.losses import LOSSES, TIMES
-    from hgfctl.engine.models import CLOCKS, MODELS, NETWORKS
+    from hgfctl.engine.models import CLOCKS, MODELS
+    from hgfctl.engine.models.networks import NETWORKS
     from hgfctl.engine.solvers import GRIDS, SOLVERS
 
-    registries: dict[str, tuple[Any, set[str]]] = {
-        "data": (DATA, set()),
-        "augment": (AUGMENTATIONS, set()),
-        "model": (MODELS, {"network", "flow"}),
-        "flow": (FLOWS, {"supplied"}),
-        "network": (NETWORKS, {"shape", "classes", "augment_dim"}),
-        "loss": (LOSSES, {"times", "augment", "critic", "sd", "density", "teacher"}),
-        "times": (TIMES, set()),
-        "force": (FORCES, {"shape", "load_score", "duration"}),
-        "velocity": (VELOCITY_LAWS, {"data_sd", "shape", "duration", "force"}),
-        "prior": (PRIORS, set()),
-        "clock": (CLOCKS, set()),
+    registries = {
+        "data": DATA,
+        "augment": AUGMENTATIONS,
+        "model": MODELS,
+        "flow": FLOWS,
+        "network": NETWORKS,
+        "loss": LOSSES,
+        "times": TIMES,
+        "force": FORCES,
+        "velocity": VELOCITY_LAWS,
+        "prior": PRIORS,
+        "clock": CLOCKS,
     }
     found: dict[str, Any] = {
-        place: {name: _options(registry[name], supplied) for name in registry}
-        for place, (registry, supplied) in registries.items()
+        place: {name: _options(registry, name) for name in registry} for place, registry in registries.items()
     }
     named = {"sampler": SOLVERS, "grid": GRIDS, "features": FEATURES, "integrator": INTEGRATORS}
     return found | {place: {name: {} for name in registry} for place, registry in named.items()}
 
 
-def _options(component: Any, supplied: set[str]) -> dict[str, str]:
-    """Option -> its default as Python writes it; "needed" where there is none."""
+def _options(registry: Any, name: str) -> dict[str, str]:
+    """Option -> its default as Python writes it; "needed" where there is none. The engine's own part is left out."""
     return {
-        name: "needed" if one.default is one.empty else repr(one.default)
-        for name, one in inspect.signature(component).parameters.items()
-        if name not in supplied
+        option: "needed" if parameter.default is parameter.empty else repr(parameter.default)
+        for option, parameter in inspect.signature(registry[name]).parameters.items()
+        if registry.has_option(name, option)
     }
