@@ -58,6 +58,7 @@ class Registry(Mapping[str, Any]):
         provides: what the engine has for constructors that ask.
         base: "module:attribute" of the class that components derive from, where there is one.
         by_name: parameters that are provided by their name, without a marker: for code older than the markers.
+        ready: whether components are used as they are; one that is written as a class is made without arguments.
     """
 
     def __init__(
@@ -67,17 +68,20 @@ class Registry(Mapping[str, Any]):
         provides: Iterable[Provided] = (),
         base: str | None = None,
         by_name: Mapping[str, Provided] = MappingProxyType({}),
+        ready: bool = False,
     ) -> None:
         self.kind = kind
         self.provides = tuple(provides)
         self._base = base
         self._entries: dict[str, Any] = dict(entries)
         self._by_name = dict(by_name)
+        self._ready = ready
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries)
-        return _resolved(self._entries[name])
+        component = _resolved(self._entries[name])
+        return component() if self._ready and inspect.isclass(component) else component
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -107,6 +111,9 @@ class Registry(Mapping[str, Any]):
         base = object if self._base is None else _resolved(self._base)
         if not inspect.isfunction(component) and not issubclass(_class(component), base):
             raise TypeError(f"{self.kind} {name}: it must derive from {base.__module__}.{base.__qualname__}")
+        if inspect.isabstract(component):
+            missing = ", ".join(sorted(component.__abstractmethods__))
+            raise RequestError(f"{self.kind} {name}: {component.__name__} is not finished; define {missing}")
         for key, parameter in self._parameters_of(component).items():
             if parameter.marker is not None and parameter.marker not in self.provides:
                 raise self._not_provided(name, key, parameter.marker, self.provides)
@@ -206,6 +213,7 @@ class Registry(Mapping[str, Any]):
         return {
             key: _Parameter(hint := hints.get(key, Any), parameter.default, _marker(hint) or self._by_name.get(key))
             for key, parameter in inspect.signature(component).parameters.items()
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         }
 
     def _not_provided(self, name: str, key: str, marker: Provided, provided: Iterable[Provided]) -> TypeError:

@@ -22,6 +22,29 @@ torch.set_num_threads(1)
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+SLOW_FIXTURES = {"hgfctl"}
+SLOW_FILES = (
+    *(
+        "test_api",
+        "test_cli",
+        "test_consistency",
+        "test_designed",
+        "test_distributed",
+        "test_evaluation",
+        "test_features",
+    ),
+    *("test_laws", "test_legacy", "test_noised_scores", "test_paper", "test_power_ema", "test_score_matching"),
+    *("test_snippets", "test_training"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what starts the program anew, and files that train at length."""
+    for item in items:
+        if item.path.stem in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def hgfctl(tmp_path: Path) -> Run:
     """`hgfctl(*arguments)` runs the program as a user does, in a folder of the test's own."""

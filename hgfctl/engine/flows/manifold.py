@@ -52,6 +52,19 @@ class Manifold(Flow):
 
     @property
     @abstractmethod
+    def domain(self) -> str:
+        """The manifold, in words."""
+
+    @abstractmethod
+    def tangent(self, x: Tensor, v: Tensor) -> Tensor:
+        """The projection of v on the tangent space at x."""
+
+    @abstractmethod
+    def confine(self, x: Tensor) -> Tensor:
+        """The nearest point of the manifold."""
+
+    @property
+    @abstractmethod
     def size(self) -> float:
         """A length to measure distances from the manifold by."""
 

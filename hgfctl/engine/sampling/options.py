@@ -105,8 +105,7 @@ def configured(chosen: Component, nfe: int, name: str | None = None) -> Solver:
         RequestError: an unknown name, or options that do not fit it.
     """
     name = name or chosen.name
-    registered: Solver | type[Solver] = SOLVERS[name]
-    solver = registered() if isinstance(registered, type) else registered
+    solver: Solver = SOLVERS[name]
     own = declared(solver)
     values = checked(chosen, own | declared(Churn) | declared(Restarts), name)
     churn = Churn(**{key: values[key] for key in Churn.options})

@@ -33,6 +33,7 @@ SOLVERS = Registry(
         "angle-unipc2": "hgfctl.engine.solvers.unipc:ANGLE_UNIPC2",
         "angle-unipc3": "hgfctl.engine.solvers.unipc:ANGLE_UNIPC3",
     },
+    ready=True,
 )
 
 GRIDS = Registry(

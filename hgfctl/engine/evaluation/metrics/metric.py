@@ -63,7 +63,7 @@ class Metric(ABC, Generic[Set]):
 
     def called(self, features: FeaturesId | None) -> str:
         """The label with the features that it is computed in: KID(random)."""
-        return f"{self.label}({features or 'unnamed features'})"
+        return self.label if self.needs == "points" else f"{self.label}({features or 'unnamed features'})"
 
     def text(self, row: Row) -> str:
         """The value as the result writes it, without the label."""
