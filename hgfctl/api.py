@@ -246,8 +246,6 @@ class Model:
             RequestError: the model does not know this score.
         """
         field = self.checkpoint.score(None if sigma is None else float(sigma))
-        if sigma is not None:
-            assert self.checkpoint.hvp  # which a consistency model has not
         with torch.no_grad(), arithmetic.region(self.precision, self.device):
             return field(self._items(x), self._labels(classes)).to(x)
 
@@ -429,8 +427,7 @@ def register(component: Any, name: str) -> None:
     for base, registry in KINDS.items():
         if _attribute(base) in cls.__mro__:
             known: Registry = _attribute(registry)
-            finished = registry.endswith(":SOLVERS") and isinstance(component, type)
-            known.register(name, component() if finished else component)
+            known.register(name, component)
             return
     kinds = ", ".join(base.rpartition(":")[2] for base in KINDS)
     raise RequestError(f"{cls.__name__} derives from none of {kinds}")

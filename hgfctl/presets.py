@@ -179,6 +179,8 @@ class SampleSection(_FlatSampleKeys):
                 options[key] = list(value) if isinstance(value, tuple) else value
             object.__setattr__(self, key, None)
         object.__setattr__(self, "sampler", Component(name=self.sampler.name, options=options))
+        if options:
+            self.model_fields_set.add("sampler")  # or a dump of what was set would lose them
         return self
 
     def changed(self, **change: Any) -> "SampleSection":

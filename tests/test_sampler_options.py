@@ -254,3 +254,11 @@ def test_what_loss_consistency_trains_is_a_model_of_its_own(tmp_path: Path) -> N
         with_defaults(load("digits-oscillation", ["model=consistency"]))
     with pytest.raises(RequestError, match="does not train model 'noise-predictor'"):
         with_defaults(load("digits-oscillation-consistency", ["model={name: noise-predictor, clock: {name: vp}}"]))
+
+
+@pytest.mark.parametrize("key", ["sample.churn", "sample.sampler.churn"])
+def test_a_configuration_that_is_handed_on_keeps_its_options(key: str) -> None:
+    """A dump of the values that were set holds the sampler's options."""
+    config = load("ring-oscillation", {key: 3})
+    again = configuration(config.model_dump(mode="json", exclude_unset=True), "again")
+    assert again.sample.sampler.options == {"churn": 3.0}

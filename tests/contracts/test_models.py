@@ -75,7 +75,13 @@ def test_it_is_an_hvp_where_solvers_follow_it_and_nowhere_else(name: str) -> Non
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_knows_a_score_with_noise_or_without(name: str) -> None:
+    """A model that nothing but jumps samples knows none, and says so."""
     model = built(name)
+    if model.samplers == ("consistency",):
+        for sigma in (None, 0.3):
+            with pytest.raises(RequestError, match="knows no score"):
+                model.score_field(sigma)
+        return
     known, unknown = (None, 0.3) if model.samplers == ("hmc",) else (0.3, None)
     assert model.score_field(known)(torch.zeros(5, 2), None).shape == (5, 2)
     with pytest.raises(RequestError, match="`noise"):

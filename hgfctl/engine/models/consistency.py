@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from hgfctl.engine.models.hvp import HVP
+from hgfctl.engine.models.model import Field
 from hgfctl.errors import RequestError
 
 
@@ -20,6 +21,9 @@ class ConsistencyModel(HVP):
     described: ClassVar[str] = "a consistency model"
     samplers: ClassVar[tuple[str, ...]] = ("consistency",)
     linear_only: ClassVar[bool] = True
+
+    def score_field(self, sigma: float | None = None) -> Field:
+        raise RequestError("a consistency model knows no score: it jumps to the data")
 
     def as_hvp(self) -> HVP:
         raise RequestError("is a consistency model: it jumps to the data, and has no flow to follow")
