@@ -20,6 +20,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
     model_serializer,
@@ -117,8 +118,8 @@ class TrainSection(_Section):
 class _FlatSampleKeys(_Section):
     """Options of samplers as keys of the section itself, as they were written before samplers had options.
 
-    They are read, checked, and moved into `sampler`; a section that is written has none of them. One that is not for
-    the sampler that the section names is left out, as it always was.
+    They are read, checked, and moved into `sampler`. One that is not for the sampler that the section names waits here,
+    and is written, for another sampler may be chosen later.
     """
 
     step: PositiveFloat | None = Field(default=None, exclude=True, repr=False)
@@ -175,13 +176,24 @@ class SampleSection(_FlatSampleKeys):
             if isinstance(value, tuple) and not value[0] < value[1]:
                 raise ValueError(f"{key} [{value[0]:g}, {value[1]:g}]: the lower noise level comes first")
             fits = self.sampler.name in (AUTO, *FLAT_KEYS_FOR.get(key, (self.sampler.name,)))
-            if value is not None and value != FLAT_DEFAULTS.get(key) and fits:
+            chosen = value is not None and value != FLAT_DEFAULTS.get(key)
+            if chosen and fits:
                 options[key] = list(value) if isinstance(value, tuple) else value
-            object.__setattr__(self, key, None)
+            if fits or not chosen:
+                object.__setattr__(self, key, None)
         object.__setattr__(self, "sampler", Component(name=self.sampler.name, options=options))
         if options:
             self.model_fields_set.add("sampler")  # or a dump of what was set would lose them
         return self
+
+    @model_serializer(mode="wrap")
+    def with_waiting(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The section's own keys, and the flat ones that wait for a sampler of theirs."""
+        return {**handler(self), **self._waiting}
+
+    @property
+    def _waiting(self) -> dict[str, Any]:
+        return {key: value for key in FLAT_SAMPLE_KEYS if (value := getattr(self, key)) is not None}
 
     def changed(self, **change: Any) -> "SampleSection":
         """The section with other values; None keeps what is there. Options that suit another sampler, too, stay."""
@@ -196,7 +208,13 @@ class SampleSection(_FlatSampleKeys):
             return self.model_dump(mode="json")
         options = {key: value for key, value in self.sampler.options.items() if key not in FLAT_SAMPLE_KEYS}
         kept = {key: value for key, value in self.sampler.options.items() if key in FLAT_SAMPLE_KEYS}
-        return {"nfe": self.nfe, "sampler": {"name": self.sampler.name, **options}, "grid": self.grid, **kept}
+        return {
+            "nfe": self.nfe,
+            "sampler": {"name": self.sampler.name, **options},
+            "grid": self.grid,
+            **self._waiting,
+            **kept,
+        }
 
 
 class InitSection(_Section):

@@ -262,3 +262,26 @@ def test_a_configuration_that_is_handed_on_keeps_its_options(key: str) -> None:
     config = load("ring-oscillation", {key: 3})
     again = configuration(config.model_dump(mode="json", exclude_unset=True), "again")
     assert again.sample.sampler.options == {"churn": 3.0}
+
+
+@pytest.mark.parametrize("stored", [None, 1e-2])
+def test_an_option_waits_for_the_sampler_that_takes_it(stored: float | None) -> None:
+    """The configuration names ab3, the command dopri5 and a tolerance, in either order; a stored one is kept, too."""
+    keys = {"sample.sampler": "ab3"} | ({} if stored is None else {"sample.tolerance": stored})
+    config = load("ring-oscillation", keys)
+    config = configuration(config.model_dump(mode="json"), "a checkpoint")
+    assert config.sample.sampler.options == {}
+    given = overridden(config, [], "sample", {"tolerance": 0.1}).sample
+    assert SamplingRequest.of(given, sampler="dopri5").sampler.options == {"tolerance": 0.1}
+    kept = SamplingRequest.of(config.sample, sampler="dopri5").sampler.options
+    assert kept == ({} if stored is None else {"tolerance": stored})
+    by_set = overridden(config, ["sample.sampler=dopri5"], "sample", {"tolerance": 0.1}).sample
+    assert by_set.sampler.options == {"tolerance": 0.1}
+
+
+def test_options_of_scores_wait_beside_a_solver() -> None:
+    """A noise-conditional score whose configuration names ab4 is sampled by langevin with its step and friction."""
+    keys = {"sample.sampler": "ab4", "sample.step": 0.02, "sample.friction": 4}
+    section = configuration(load("gmm-denoising-hsm", keys).model_dump(mode="json"), "a checkpoint").sample
+    assert SamplingRequest.of(section, sampler="langevin").sampler.options == {"step": 0.02, "friction": 4.0}
+    assert SamplingRequest.of(section.changed(step=0.3), sampler="langevin").sampler.options["step"] == 0.3
