@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hgfctl.version import __version__
 
 if TYPE_CHECKING:
-    from hgfctl.api import Model, convert, evaluate, load, preset, register, train
+    from hgfctl.api import convert, evaluate, load, preset, register, train
     from hgfctl.engine.data.dataset import DataSet
     from hgfctl.engine.evaluation.metrics.metric import Metric
     from hgfctl.engine.flows.flow import Flow
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from hgfctl.engine.models.networks.network import Network
     from hgfctl.engine.solvers.solver import Solver
     from hgfctl.errors import HgfctlError, RequestError
+    from hgfctl.model import Model
     from hgfctl.storage.runs import Run
 
 _HOMES = {
-    **dict.fromkeys(("Model", "convert", "evaluate", "load", "preset", "register", "train"), "hgfctl.api"),
+    **dict.fromkeys(("convert", "evaluate", "load", "preset", "register", "train"), "hgfctl.api"),
     **dict.fromkeys(("HgfctlError", "RequestError"), "hgfctl.errors"),
+    "Model": "hgfctl.model",
     "Run": "hgfctl.storage.runs",
     "DataSet": "hgfctl.engine.data.dataset",
     "Flow": "hgfctl.engine.flows.flow",

@@ -14,31 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from os import PathLike
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from hgfctl import presets
 from hgfctl.engine import precision as arithmetic
-from hgfctl.engine.checkpoint import Checkpoint, guided_by, read_checkpoint, with_flow
-from hgfctl.engine.data.dataset import Batch, Items
+from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.precision import Inference
 from hgfctl.engine.ranks import alone, device_named
-from hgfctl.engine.sampling.sampler import shared_batches
 from hgfctl.engine.training.events import Listener, ignore
 from hgfctl.engine.training.opening import open_session
 from hgfctl.engine.training.request import as_path, request
 from hgfctl.errors import RequestError
+from hgfctl.model import Model, Place, require_whole
 from hgfctl.presets import Config
 from hgfctl.registry import Registry
 from hgfctl.storage.runs import Run, checkpoint_file
-
-Place = str | PathLike[str]
-"""A path."""
 
 KINDS = {
     "hgfctl.engine.flows.forces.force:Force": "hgfctl.engine.flows.forces:FORCES",
@@ -52,7 +44,7 @@ KINDS = {
 """Base class -> the registry of those that derive from it."""
 
 
-def preset(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
+def preset(name: Place, overrides: Mapping[str, Any] | None = None) -> Config:
     """The configuration of a preset.
 
     Args:
@@ -62,11 +54,11 @@ def preset(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
     Raises:
         RequestError: an unknown preset, key or value.
     """
-    return presets.load(name, overrides or {})
+    return presets.load(str(name), overrides or {})
 
 
 def train(
-    preset: str | Config | None = None,
+    preset: Place | Config | None = None,
     overrides: Mapping[str, Any] | None = None,
     *,
     runs: Place = "runs",
@@ -102,7 +94,7 @@ def train(
     folder = Path(runs).expanduser()
     going_on: bool | Path = resume if isinstance(resume, bool) else Path(resume)
     asked = request(
-        preset,
+        preset if preset is None or isinstance(preset, Config) else str(preset),
         overrides or {},
         ranks,
         runs=folder,
@@ -119,7 +111,7 @@ def train(
     return session.run
 
 
-def load(path: Place, device: str = "auto", precision: Inference = "fp32") -> "Model":
+def load(path: Place, device: str = "auto", precision: Inference = "fp32") -> Model:
     """A trained model, ready to sample.
 
     Args:
@@ -135,199 +127,6 @@ def load(path: Place, device: str = "auto", precision: Inference = "fp32") -> "M
     checkpoint = read_checkpoint(checkpoint_file(Path(path).expanduser()), place)
     arithmetic.prepared(checkpoint.model, precision, place)
     return Model(checkpoint, place, precision)
-
-
-class Model:
-    """A trained model.
-
-    Args:
-        checkpoint: it, read.
-        device: where its weights are.
-        precision: of the network.
-    """
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: Inference = "fp32") -> None:
-        self.checkpoint, self.device, self.precision = checkpoint, device, precision
-
-    def __repr__(self) -> str:
-        return f"Model({str(self.checkpoint.path)!r}, {self.config.preset}, step {self.checkpoint.step})"
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the run that made it."""
-        return self.checkpoint.config
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of an item: (d,), or (C, H, W) of images."""
-        return self.checkpoint.shape
-
-    @property
-    def classes(self) -> int:
-        """Number of classes; 0 for none."""
-        return self.checkpoint.classes
-
-    def sample(
-        self,
-        num: int = 64,
-        *,
-        nfe: int | None = None,
-        seed: int = 0,
-        classes: Sequence[int] = (),
-        sampler: str | None = None,
-        grid: str | None = None,
-        flow: str | None = None,
-        guidance: float | None = None,
-        guide: Place | None = None,
-        guidance_interval: tuple[float, float] | None = None,
-        batch: int = 256,
-        **options: Any,
-    ) -> Tensor:
-        """Samples, as `hgfctl sample` makes them: (num, *shape), float32, on the CPU; images lie in [-1, 1].
-
-        Item i has seed `seed` + i and depends on it alone, whatever `num` and `batch` are.
-
-        Args:
-            num: how many.
-            nfe: budget of network evaluations an item; the preset's when None.
-            seed: of the first item.
-            classes: only these, in turn; all when empty.
-            sampler, grid: the preset's when None.
-            flow: sample by this flow: oscillation, diffusion or flow-matching.
-            guidance: weight; away from what `guide`, or the model without classes, says.
-            guide: a weaker checkpoint or run.
-            guidance_interval: the noise levels, lowest and highest, between which there is guidance.
-            batch: items at a time.
-            options: other keys of a preset's sample section, such as churn=10 or tolerance=1e-6.
-
-        Raises:
-            RequestError: an unknown or unfit method, class or option, or too small a budget.
-            HgfctlError: samples that are not finite.
-        """
-        if num < 1:
-            raise RequestError(f"`num={num}`: one or more")
-        if any(not 0 <= wanted < self.classes for wanted in classes):
-            known = f"they are 0 to {self.classes - 1}" if self.classes else "it was trained without classes"
-            raise RequestError(f"`classes` {list(classes)}: {known}")
-        model = with_flow(self.checkpoint, flow)
-        section = presets.overridden(model.config, (), "sample", options).sample
-        engine = model.sampler(nfe, sampler, grid, self._guidance(model, guidance, guide, guidance_interval), section)
-        seeds = torch.arange(seed, seed + num)
-        with arithmetic.region(self.precision, self.device):
-            parts = shared_batches(engine, seeds, batch, list(classes), alone(self.device))
-            return torch.cat([part.x for part in parts])
-
-    def velocity(self, x: Tensor, t: float | Tensor, classes: Tensor | None = None) -> Tensor:
-        """V(x, t), the mean velocity of what passes x at time t: (B, *shape), of the type of x.
-
-        Args:
-            x: (B, *shape).
-            t: () or (B,), between 0 (data) and the flow's T (prior).
-            classes: (B,), or None.
-
-        Raises:
-            RequestError: the model has no flow.
-        """
-        hvp = self.checkpoint.hvp
-        at = self._state(torch.as_tensor(t, dtype=torch.float64))
-        with torch.no_grad(), arithmetic.region(self.precision, self.device):
-            velocity: Tensor = hvp(self._items(x), at, self._labels(classes))
-        return velocity.to(x)
-
-    def score(self, x: Tensor, sigma: float | None = None, classes: Tensor | None = None) -> Tensor:
-        """grad log p_sigma(x), p_sigma being the law of x0 + sigma z, z ~ N(0, I): (B, *shape), of the type of x.
-
-        Args:
-            x: (B, *shape).
-            sigma: noise level; None for the score of the data themselves, which score models know.
-            classes: (B,), or None.
-
-        Raises:
-            RequestError: the model does not know this score.
-        """
-        field = self.checkpoint.score(None if sigma is None else float(sigma))
-        with torch.no_grad(), arithmetic.region(self.precision, self.device):
-            return field(self._items(x), self._labels(classes)).to(x)
-
-    def denoise(self, x: Tensor, sigma: float, classes: Tensor | None = None) -> Tensor:
-        """E[x0 | x0 + sigma z = x] = x + sigma^2 score(x, sigma)  (Tweedie's formula): (B, *shape), of the type of x.
-
-        Args:
-            x: (B, *shape), data with noise of level sigma.
-            sigma: noise level.
-            classes: (B,), or None.
-
-        Raises:
-            RequestError: the model knows no noised data, or not at this level.
-        """
-        state = self._items(x)
-        return (state + sigma**2 * self.score(state, sigma, classes)).to(x)
-
-    def log_likelihood(
-        self,
-        x: Tensor,
-        classes: Tensor | None = None,
-        *,
-        nfe: int | None = None,
-        rtol: float = 1e-5,
-        atol: float = 1e-5,
-        seed: int = 0,
-        batch: int = 256,
-    ) -> Tensor:
-        """log p(x) under the flow, in nats: (B,), float64, on the CPU; a density at x, for images too.
-
-        Args:
-            x: (B, *shape).
-            classes: (B,), for a model with classes.
-            nfe: budget of passes through the network an item; as many as the tolerances take when None.
-            rtol, atol: relative and absolute tolerance of a step.
-            seed: item i draws its probes from `seed` + i, where the divergence is estimated.
-            batch: items at a time.
-
-        Raises:
-            RequestError: the model has no flow, or needs classes.
-            HgfctlError: a likelihood that is not finite.
-        """
-        from hgfctl.engine.evaluation import likelihoods as engine
-
-        if self.classes and classes is None:
-            raise RequestError("`classes`: this model has classes, and wants to be told them")
-        labels = None if classes is None or not self.classes else torch.as_tensor(classes).long().cpu()
-        asked = engine.Request(nfe=nfe, rtol=rtol, atol=atol, seed=seed)
-        items = Batch(x.double().cpu(), labels)
-        with arithmetic.region(self.precision, self.device):
-            parts = [
-                engine.likelihoods(self.checkpoint, Items(part.x, part.labels), part, asked, first)
-                for first, part in engine.batches(items, batch)
-            ]
-        return engine.joined(parts).log_likelihood
-
-    def _guidance(
-        self, model: Checkpoint, weight: float | None, guide: Place | None, interval: tuple[float, float] | None
-    ) -> Any:
-        if weight is None:
-            if guide is not None or interval is not None:
-                raise RequestError("`guide` and `guidance_interval` go with `guidance`, such as `guidance=2`")
-            return None
-        other = None
-        if guide is not None:
-            other = read_checkpoint(checkpoint_file(Path(guide).expanduser()), self.device)
-            arithmetic.prepared(other.model, self.precision, self.device)
-        return guided_by(model, weight, other, interval)
-
-    def _state(self, x: Tensor) -> Tensor:
-        """As solvers have it: float64 on the device, float32 where there is no float64."""
-        return x.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
-
-    def _items(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[1:]) != self.shape:
-            raise RequestError(f"items have shape {self.shape}, and these have {tuple(x.shape[1:])}")
-        return self._state(x)
-
-    def _labels(self, classes: Tensor | None) -> Tensor | None:
-        if classes is None or not self.classes:
-            return None
-        return torch.as_tensor(classes).long().to(self.device)
 
 
 def evaluate(
@@ -369,11 +168,16 @@ def evaluate(
     from hgfctl.engine.evaluation.request import WITHOUT, EvaluationRequest
     from hgfctl.engine.evaluation.sources import needs_reference, opened_reference, opened_subject
 
+    require_whole(nfe=nfe, num=num, seeds=seeds, batch=batch)
+    require_whole(0, seed=seed)
+    if isinstance(metrics, str) or (metrics is not None and not metrics):
+        raise RequestError('`metrics` is a list of names, such as ["kid", "prdc"]')
     began, ranks, named = time.monotonic(), alone(device_named(device)), str(subject)
     chosen = None if metrics is None else tuple(metrics)
     asked = EvaluationRequest(
-        (nfe,), num, seed, seeds, sampler, grid, flow=flow, metrics=chosen, features=features, split=split, batch=batch
-    )
+        budgets=(nfe,), num=num, seed=seed, seeds=seeds, sampler=sampler, grid=grid, flow=flow, metrics=chosen,
+        features=features, split=split, batch=batch,
+    )  # fmt: skip
     with arithmetic.region("fp32", ranks.device):
         measured = opened_subject(named, named, asked, None, ranks.device).by_flow(flow)
         if reference is None and not measured.is_model:
@@ -434,12 +238,9 @@ def register(component: Any, name: str) -> None:
 
 
 def _attribute(place: str) -> Any:
-    """ "module:attribute"; None where there is no such module."""
+    """ "module:attribute", imported."""
     module, _, attribute = place.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except ModuleNotFoundError:
-        return None
+    return getattr(import_module(module), attribute)
 
 
 @contextmanager

@@ -297,14 +297,21 @@ def _name(component: Any) -> Any:
     return component.get("name") if isinstance(component, Mapping) else component
 
 
-def overridden(config: Config, settings: Iterable[str], section: str, told: Mapping[str, Any]) -> Config:
+def overridden(
+    config: Config,
+    settings: Iterable[str],
+    section: str,
+    given: Mapping[str, Any],
+    where: str = "the command line",
+) -> Config:
     """A configuration with another `section`.
 
     Args:
         config: of a checkpoint, say.
         settings: "section.key=value", see `overrides`.
         section: the only one that may be changed.
-        told: key -> value of that section, from options of the command line; None where they were not given.
+        given: key -> value of that section, from options of a command or call; None where they were not given.
+        where: the place that an error names.
 
     Raises:
         RequestError: another section, or what the section does not admit.
@@ -314,11 +321,11 @@ def overridden(config: Config, settings: Iterable[str], section: str, told: Mapp
         raise RequestError(
             f"`set`: only {section}.KEY can be changed here, and {min(set(change) - {section})} is not one"
         )
-    given = {key: value for key, value in told.items() if value is not None}
-    change = merged(change, {section: given})
+    chosen = {key: value for key, value in given.items() if value is not None}
+    change = merged(change, {section: chosen})
     tree = config.model_dump(mode="json", exclude_none=True)
     tree = merged({**tree, "sample": config.sample.before(change.get("sample", {}))}, change)
-    return configuration(tree, "the command line")
+    return configuration(tree, where)
 
 
 def description(name: str) -> str:

@@ -100,9 +100,8 @@ class Registry(Mapping[str, Any]):
             component: a class, a function that builds a component, or a finished component without options.
 
         Raises:
-            RequestError: the name is taken, or cannot be one.
-            TypeError: the constructor asks for something that components of this kind are not given, or the component
-                does not derive from the base class.
+            RequestError: the name is taken, or cannot be one; the component is not finished, does not derive from the
+                base class, or its constructor asks for something that components of this kind are not given.
         """
         if not isinstance(name, str) or not name or ":" in name or len(name.split()) != 1:
             raise RequestError(f"{self.kind}: a name is one word without colons, not {name!r}")
@@ -110,7 +109,7 @@ class Registry(Mapping[str, Any]):
             raise RequestError(f"{self.kind} '{name}' is there already; choose another name")
         base = object if self._base is None else _resolved(self._base)
         if not inspect.isfunction(component) and not issubclass(_class(component), base):
-            raise TypeError(f"{self.kind} {name}: it must derive from {base.__module__}.{base.__qualname__}")
+            raise RequestError(f"{self.kind} {name}: it must derive from {base.__module__}.{base.__qualname__}")
         if inspect.isabstract(component):
             missing = ", ".join(sorted(component.__abstractmethods__))
             raise RequestError(f"{self.kind} {name}: {component.__name__} is not finished; define {missing}")
@@ -166,7 +165,7 @@ class Registry(Mapping[str, Any]):
 
         Raises:
             RequestError: see `options`; also when the component refuses its values (ValueError).
-            TypeError: the constructor asks for a value that is not among those provided, and has no default for it.
+            RequestError: the constructor asks for a value that is not among those provided, and has no default for it.
         """
         options = self._checked(name, given).model_dump()
         values: dict[str, Any] = {}
@@ -216,9 +215,9 @@ class Registry(Mapping[str, Any]):
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         }
 
-    def _not_provided(self, name: str, key: str, marker: Provided, provided: Iterable[Provided]) -> TypeError:
+    def _not_provided(self, name: str, key: str, marker: Provided, provided: Iterable[Provided]) -> RequestError:
         known = ", ".join(other.meaning for other in provided) or "nothing"
-        return TypeError(
+        return RequestError(
             f"{self.kind} {name}: parameter {key} asks for {marker.meaning}, which a {self.kind} is not given here; "
             f"it is given {known}"
         )

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 import hgfctl
+from hgfctl.api import KINDS
 from hgfctl.engine.data.dataset import Items
-from hgfctl.engine.experiment import experiment
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.flows.reflection import Reflection
 from hgfctl.engine.losses.hvp_regression import HVPRegression
@@ -44,11 +46,27 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> hgfctl.Run:
     return hgfctl.train("digits-oscillation", tiny, runs=tmp_path_factory.mktemp("runs"), device="cpu")
 
 
+@pytest.fixture(autouse=True)
+def _registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers goes with it."""
+    for place in KINDS.values():
+        module, _, attribute = place.partition(":")
+        registry = getattr(import_module(module), attribute)
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+def _switches() -> list[Any]:
+    """The switches of precision: by their newer names, where torch has them, as by the older ones it may refuse."""
+    cudnn: Any = torch.backends.cudnn
+    if not hasattr(cudnn, "conv"):
+        return [torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32]
+    return [place.fp32_precision for place in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)]
+
+
 def _global_state() -> list[Any]:
     return [
         torch.get_rng_state().tolist(),
-        torch.backends.cuda.matmul.allow_tf32,
-        torch.backends.cudnn.allow_tf32,
+        *_switches(),
         torch.is_grad_enabled(),
         signal.getsignal(signal.SIGINT),
     ]
@@ -62,29 +80,118 @@ def test_importing_it_does_not_load_torch() -> None:
 
 
 def test_every_promised_name_is_there() -> None:
-    for name in set(hgfctl.__all__) - {"Metric"}:
+    for name in hgfctl.__all__:
         assert getattr(hgfctl, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         hgfctl.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_nothing_is_changed_behind_the_callers_back(tmp_path: Path, tf32: bool) -> None:
-    before_test = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+SETTINGS = {
+    "as torch is": "pass",
+    "older names": "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True",
+    "high": "torch.set_float32_matmul_precision('high')",
+    "medium": "torch.set_float32_matmul_precision('medium')",
+    "newer names": "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "newer, for all": "torch.backends.fp32_precision = 'tf32'",
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
+def test_nothing_is_changed_behind_the_callers_back(tmp_path: Path, setting: str) -> None:
+    """In a process of its own, for torch's switches do not all go back."""
+    tiny = {**TINY, "train.precision": "tf32", "train.images": 128}
+    code = f"""
+import torch, hgfctl
+from hgfctl.engine.experiment import experiment
+from tests.test_api import _global_state
+{setting}
+def summary():  # torch's own refuses to sum up some of its own settings
     try:
-        torch.manual_seed(17)
-        before = _global_state()
-        experiment(hgfctl.preset("digits-oscillation", {"network.model_channels": 8}), torch.device("cpu"))
-        assert _global_state() == before
-        run = hgfctl.train("ring-oscillation", {**TINY, "train.precision": "tf32"}, runs=tmp_path, device="cpu")
-        assert _global_state() == before
-        model = hgfctl.load(run.folder, device="cpu")
-        assert _global_state() == before
-        model.log_likelihood(model.sample(4, nfe=4))
-        assert _global_state() == before
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before_test
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
+summed_up = summary()
+torch.manual_seed(17)
+before = _global_state()
+experiment(hgfctl.preset("digits-oscillation", {{"network.model_channels": 8}}), torch.device("cpu"))
+assert _global_state() == before, "experiment"
+run = hgfctl.train("ring-oscillation", {tiny!r}, runs={str(tmp_path)!r}, device="cpu")
+assert _global_state() == before, "train"
+model = hgfctl.load(run.folder, device="cpu")
+assert _global_state() == before, "load"
+model.log_likelihood(model.sample(4, nfe=4))
+assert _global_state() == before, "sample"
+assert summary() == summed_up
+"""
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+WRONG: dict[str, Callable[[hgfctl.Model, Tensor], object]] = {
+    "nfe 0": lambda model, x: model.sample(2, nfe=0),
+    "nfe -3": lambda model, x: model.sample(2, nfe=-3),
+    "num 2.5": lambda model, x: model.sample(2.5),  # type: ignore[arg-type]
+    "batch 0": lambda model, x: model.sample(2, nfe=4, batch=0),
+    "seed -1": lambda model, x: model.sample(2, nfe=4, seed=-1),
+    "classes without": lambda model, x: model.sample(2, nfe=4, classes=[0]),
+    "unknown sampler": lambda model, x: model.sample(2, nfe=4, sampler="hein"),
+    "unknown option": lambda model, x: model.sample(2, nfe=4, sampler="ab3", alpha=0.5),
+    "tolerance of ab3": lambda model, x: model.sample(2, nfe=4, sampler="ab3", tolerance=1e-3),
+    "integers": lambda model, x: model.velocity(x.long(), 0.3),
+    "an array": lambda model, x: model.velocity(x.numpy(), 0.3),  # type: ignore[arg-type]
+    "nothing": lambda model, x: model.velocity(x[:0], 0.3),
+    "shape": lambda model, x: model.log_likelihood(x[:, :1]),
+    "time beyond": lambda model, x: model.velocity(x, 99.0),
+    "times of others": lambda model, x: model.velocity(x, torch.zeros(3)),
+    "sigma 0": lambda model, x: model.score(x, 0.0),
+    "sigma -1": lambda model, x: model.denoise(x, -1.0),
+    "sigma inf": lambda model, x: model.denoise(x, float("inf")),
+    "classes of none": lambda model, x: model.velocity(x, 0.3, torch.zeros(4, dtype=torch.int64)),
+    "rtol": lambda model, x: model.log_likelihood(x, rtol=-1.0),
+    "likelihood's batch": lambda model, x: model.log_likelihood(x, batch=0),
+    "precision": lambda model, x: hgfctl.load(model.checkpoint.path, precision="fp16"),  # type: ignore[arg-type]
+    "seeds 0": lambda model, x: hgfctl.evaluate(model.checkpoint.path, seeds=0),
+    "num 0": lambda model, x: hgfctl.evaluate(model.checkpoint.path, num=0),
+    "no metrics": lambda model, x: hgfctl.evaluate(model.checkpoint.path, metrics=[]),
+    "metrics in a string": lambda model, x: hgfctl.evaluate(model.checkpoint.path, metrics="kid"),
+    "no base": lambda model, x: hgfctl.register(dict, "mine"),
+    "unfinished": lambda model, x: hgfctl.register(type("F", (hgfctl.Force,), {}), "mine"),
+    "unfinished solver": lambda model, x: hgfctl.register(type("S", (hgfctl.Solver,), {}), "mine"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG.keys())
+def test_wrong_calls_are_refused_in_a_sentence(ring: hgfctl.Run, call: Callable[[Any, Tensor], object]) -> None:
+    model = hgfctl.load(ring.folder, device="cpu")
+    with pytest.raises(hgfctl.RequestError) as refusal:
+        call(model, torch.zeros(4, 2))
+    assert "--" not in str(refusal.value)
+
+
+def test_wrong_classes_are_refused(digits: hgfctl.Run) -> None:
+    model = hgfctl.load(digits.folder, device="cpu")
+    x = torch.zeros(2, *model.shape)
+    for classes in ([99, 1], [1], [1.5, 2.0], [[1, 2]], 3):
+        with pytest.raises(hgfctl.RequestError, match="`classes`"):
+            model.velocity(x, 0.3, classes)  # type: ignore[arg-type]
+        with pytest.raises(hgfctl.RequestError, match="`classes`"):
+            model.log_likelihood(x, classes)  # type: ignore[arg-type]
+
+
+def test_an_unfit_grid_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    for wrong in ({"sample.grid": "hein"}, {"sample.sampler": "hmc"}, {"sample.nfe": 1, "sample.sampler": "rk4"}):
+        with pytest.raises(hgfctl.RequestError):
+            hgfctl.train("ring-oscillation", {**TINY, **wrong}, runs=tmp_path, device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_of_a_sampler_go_with_it_or_beside_it(ring: hgfctl.Run) -> None:
+    model = hgfctl.load(ring.folder, device="cpu")
+    beside = model.sample(4, nfe=20, sampler="heun", churn=10)
+    within = model.sample(4, nfe=20, sampler={"name": "heun", "churn": 10})
+    assert torch.equal(beside, within)
+    assert not torch.equal(beside, model.sample(4, nfe=20, sampler="heun"))
 
 
 def test_samples_are_those_of_the_command(ring: hgfctl.Run, digits: hgfctl.Run, inside: Cli, tmp_path: Path) -> None:

@@ -279,9 +279,9 @@ def test_plan_takes_the_most_steps_that_fit_the_budget(
         steps = next((n for n in range(solver.steps(nfe), 0, -1) if calls(make(flow, n)) <= nfe), None)
         if steps is None:
             with pytest.raises(RequestError, match="too few"):
-                plan(flow, nfe, method, grid, price=guided.evaluations)
+                plan(flow, nfe, method, grid, call_cost=guided.evaluations)
             return
-        chosen = plan(flow, nfe, method, grid, price=guided.evaluations)
+        chosen = plan(flow, nfe, method, grid, call_cost=guided.evaluations)
         assert len(chosen.times) - 1 == steps
         assert chosen.nfe == calls(chosen.times) <= nfe
 

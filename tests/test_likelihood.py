@@ -24,7 +24,7 @@ from hgfctl.engine.oracles.mixture import MixtureHVP
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.transport.divergence import ExactTrace, Hutchinson, rademacher
 from hgfctl.engine.transport.likelihood import LogLikelihood, log_likelihood
-from hgfctl.engine.transport.transport import Adaptive, Method, budgeted, carried, velocity_of
+from hgfctl.engine.transport.transport import Adaptive, Method, budgeted, transported, velocity_of
 from hgfctl.errors import HgfctlError, RequestError
 
 FLOWS: dict[str, LinearFlow] = {"diffusion": Diffusion(), "flow-matching": FlowMatching(), "oscillation": Oscillation()}
@@ -198,8 +198,8 @@ def test_backwards_undoes_forwards() -> None:
     hvp, x = MixtureHVP(mixture, flow), mixture.sample(20, generator(0, "x"))
     for tolerance in (1e-5, 1e-8):
         method = Adaptive(tolerance, tolerance)
-        latents, _ = carried(lambda x, t, _: hvp(x, t), flow, x, method)
-        again, _ = carried(lambda x, t, _: hvp(x, t), flow, latents, method, (flow.T, 0.0))
+        latents, _ = transported(lambda x, t, _: hvp(x, t), flow, x, method)
+        again, _ = transported(lambda x, t, _: hvp(x, t), flow, latents, method, (flow.T, 0.0))
         assert (again - x).abs().max() < 1000 * tolerance
 
 

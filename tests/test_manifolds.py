@@ -47,7 +47,7 @@ from hgfctl.engine.transport.divergence import ExactTrace
 from hgfctl.engine.transport.inpainting import inpainted
 from hgfctl.engine.transport.interpolation import interpolated
 from hgfctl.engine.transport.likelihood import log_likelihood
-from hgfctl.engine.transport.transport import Adaptive, carried
+from hgfctl.engine.transport.transport import Adaptive, transported
 from hgfctl.errors import RequestError
 from tests.conftest import Run
 
@@ -387,7 +387,7 @@ def test_solvers_keep_their_order_on_manifolds(flow: Geodesics, dim: int, name: 
         return flow.tangent(x, torch.sin(2 * x) @ A.T * torch.cos(2 * over(t, x)))
 
     start = flow.prior.sample((30, dim), generator("start"))
-    exact, _ = carried(lambda x, t, _: velocity(x, t), flow, start, Adaptive(1e-11, 1e-11), (flow.T, 0.0))
+    exact, _ = transported(lambda x, t, _: velocity(x, t), flow, start, Adaptive(1e-11, 1e-11), (flow.T, 0.0))
     errors = []
     for steps in (32, 64):
         x = SOLVERS[name].solve(velocity, flow, start, grids.cosine(flow, steps))

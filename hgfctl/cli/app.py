@@ -71,8 +71,8 @@ def status() -> int:
         if _debugging():
             raise
         # A wrong request is wrong on every rank, and the first one says so; what fails on one rank names it.
-        said = "" if isinstance(error, RequestError) and not first_rank() else str(error)
-        return _say(said, error.exit_status)
+        text = "" if isinstance(error, RequestError) and not first_rank() else str(error)
+        return _say(text, error.exit_status)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
         return 1

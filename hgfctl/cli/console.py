@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from hgfctl.cli.spelling import spelled
 from hgfctl.errors import RequestError
@@ -19,23 +17,6 @@ from hgfctl.processes import first
 if TYPE_CHECKING:
     import torch
     from rich.progress import Progress
-
-SampleSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="sample.KEY=VALUE", help="Another key of the preset's sample section; repeatable."),
-]
-Flow = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Sample by this flow, exactly, whichever the network was trained for: oscillation, diffusion or "
-        "flow-matching.",
-    ),
-]
-AllowCode = Annotated[
-    bool,
-    typer.Option("--allow-code", help="Import, and run, the code that a preset names as module:attr; trust it first."),
-]
 
 
 def result(path: Path | str, facts: Mapping[str, Any], as_json: bool) -> None:

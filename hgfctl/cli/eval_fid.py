@@ -155,8 +155,10 @@ def measure(
 
     began = time.monotonic()
     request = EvaluationRequest(
-        _budgets(nfe), num, seed, seeds, sampler, grid, None, tuple(settings or ()), flow, _names(metrics),
-        features, resizing, weights, allow_code or None, split, resolution, skip_bad, batch,
+        budgets=_budgets(nfe), num=num, seed=seed, seeds=seeds, sampler=sampler, grid=grid,
+        settings=tuple(settings or ()), flow=flow, metrics=_names(metrics), features=features, resizing=resizing,
+        weights=weights, allow_code=allow_code or None, split=split, resolution=resolution, skip_bad=skip_bad,
+        batch=batch,
     )  # fmt: skip
     asked = guidance.Asked(weight, guide, interval)
     if out is not None and (out.suffix != ".png" or len(request.budgets) == 1):
@@ -219,8 +221,9 @@ def stats(
     if out.suffix != ".npz":
         raise RequestError(f"--out {out}: name a file that ends in .npz")
     request = EvaluationRequest(
-        (nfe,), num, seed, 1, sampler, grid, None, tuple(settings or ()), flow, None,
-        features, resizing, weights, allow_code or None, split, resolution, skip_bad, batch,
+        budgets=(nfe,), num=num, seed=seed, sampler=sampler, grid=grid, settings=tuple(settings or ()), flow=flow,
+        features=features, resizing=resizing, weights=weights, allow_code=allow_code or None, split=split,
+        resolution=resolution, skip_bad=skip_bad, batch=batch,
     )  # fmt: skip
     asked = guidance.Asked(weight, guide, interval)
     named = _named(source)

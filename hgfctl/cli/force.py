@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hgfctl.cli import console, training
+from hgfctl.cli.options import AllowCode
 
 if TYPE_CHECKING:
     from hgfctl.engine.metrics.force_report import ForceReport
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def force(
     preset: Annotated[str, typer.Argument(help="A flow's preset: a name that `hgfctl presets` lists, or a YAML file.")],
     settings: training.Settings = None,
-    allow_code: console.AllowCode = False,
+    allow_code: AllowCode = False,
     num: Annotated[int, typer.Option(min=100, max=20_000, help="How many items of the data fly.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Annotated[Path, typer.Option(help="Where to write.")] = Path("force.png"),

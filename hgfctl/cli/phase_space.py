@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hgfctl.cli import console, training
+from hgfctl.cli.options import AllowCode
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def phase_space(
         typer.Argument(metavar="PRESET...", help="Presets of flows on a line, such as line-oscillation; side by side."),
     ],
     settings: training.Settings = None,
-    allow_code: console.AllowCode = False,
+    allow_code: AllowCode = False,
     num: Annotated[int, typer.Option(min=100, help="How many particles.")] = 100_000,
     reach: Annotated[
         float,

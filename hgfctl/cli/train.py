@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hgfctl.cli import console, distributed, training
+from hgfctl.cli.options import AllowCode
 from hgfctl.errors import RequestError
 from hgfctl.processes import launched
 
@@ -38,7 +39,7 @@ def train(
             help="Print the resolved configuration and an estimate of time and memory; train nothing.",
         ),
     ] = False,
-    allow_code: console.AllowCode = False,
+    allow_code: AllowCode = False,
     gpus: distributed.Gpus = None,
     device: training.Device = "auto",
     json: training.Json = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hgfctl.cli import console, force, guidance, latents, paper, phase_space, reflection
+from hgfctl.cli.options import Flow
 from hgfctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def samples(
         ),
     ],
     nfe: Nfe = None,
-    flow: console.Flow = None,
+    flow: Flow = None,
     num: Annotated[int | None, typer.Option(min=1, help="How many; 64 images or 2,000 points when left out.")] = None,
     seed: Seed = 0,
     weight: guidance.Weight = None,
@@ -79,7 +80,7 @@ def samples(
 def trajectories(
     source: Source,
     nfe: Nfe = None,
-    flow: console.Flow = None,
+    flow: Flow = None,
     num: Annotated[int, typer.Option(min=1, help="How many particles.")] = 400,
     seed: Seed = 0,
     out: Annotated[

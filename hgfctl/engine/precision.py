@@ -1,13 +1,14 @@
 """The arithmetic that networks' products are done in.
 
-GPUs may round the factors of float32 products to 10 bits (TF32). torch has two switches for that, one of products of
-matrices and one of convolutions, which are of the whole process; the second is on by default. Here they are set within
-a block, and put back after it.
+GPUs may round the factors of float32 products to 10 bits (TF32). torch has switches for that, of products of matrices,
+of convolutions and of recurrent networks, which are of the whole process; that of convolutions is on by default. Here
+they are set within a block, and put back after it. As they are the process's, blocks of several threads at once are not
+kept apart.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -22,26 +23,28 @@ Inference = Literal["fp32", "bf16", "fp64"]
 
 def use(precision: Precision) -> None:
     """Sets the process's switches of TF32: for programs, which own their process; in fp32 they are off."""
-    _switch(precision != "fp32", precision != "fp32")
+    _switch(["ieee" if precision == "fp32" else "tf32"] * len(_SWITCHES))
 
 
 @contextmanager
 def products(precision: Precision) -> Iterator[None]:
     """Sets the switches of TF32 within the block: off for fp32, on for the others."""
-    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    before = _switches()
     use(precision)
     try:
         yield
     finally:
-        _switch(*before)
+        _switch(before)
 
 
 def prepared(model: nn.Module, precision: Inference, device: torch.device) -> None:
     """Puts a trained model's weights into the type that the precision asks for; with bf16, `region` rounds them.
 
     Raises:
-        RequestError: fp64 on a device that has none.
+        RequestError: an unknown precision, or fp64 on a device that has none.
     """
+    if precision not in get_args(Inference):
+        raise RequestError(f"unknown `precision={precision}`; known: {', '.join(get_args(Inference))}")
     if precision == "fp64":
         if device.type == "mps":
             raise RequestError("`precision=fp64`: MPS has no float64; `device=cpu` has")
@@ -69,6 +72,20 @@ def _bfloat16(precision: Precision | Inference, device: torch.device) -> torch.a
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def _switch(matrices: bool, convolutions: bool) -> None:
-    torch.backends.cuda.matmul.allow_tf32 = matrices
-    torch.backends.cudnn.allow_tf32 = convolutions
+_CUDNN: Any = torch.backends.cudnn
+_SWITCHES: list[tuple[Any, str]] = (
+    [(place, "fp32_precision") for place in (torch.backends.cuda.matmul, _CUDNN.conv, _CUDNN.rnn)]
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision")
+    else [(torch.backends.cuda.matmul, "allow_tf32"), (_CUDNN, "allow_tf32")]
+)
+"""Where the switches are, and what they are called: truth values before torch 2.9. To read the older names once the
+newer ones were set is an error of torch's."""
+
+
+def _switches() -> list[Any]:
+    return [getattr(place, name) for place, name in _SWITCHES]
+
+
+def _switch(values: list[Any]) -> None:
+    for (place, name), value in zip(_SWITCHES, values, strict=True):
+        setattr(place, name, value == "tf32" if name == "allow_tf32" and isinstance(value, str) else value)

@@ -106,12 +106,13 @@ class Ranks:
         return bytes(letters.tolist()).decode()
 
 
-def device_named(name: str) -> torch.device:
+def device_named(name: str | torch.device) -> torch.device:
     """The device of this name; "auto" is CUDA, else Apple's MPS, else the CPU.
 
     Raises:
         RequestError: unknown, or not there.
     """
+    name = str(name)
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))

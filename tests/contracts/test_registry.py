@@ -107,13 +107,13 @@ def test_options_are_what_is_not_provided(registry: Registry) -> None:
 
 
 def test_what_is_not_provided_is_refused(registry: Registry) -> None:
-    with pytest.raises(TypeError, match="thing plain: parameter whatever asks for a size, which a thing is not given"):
+    with pytest.raises(RequestError, match="parameter whatever asks for a size, which a thing is not given"):
         registry.build("plain", {}, {COLOUR: "red"})
 
     class Greedy:
         def __init__(self, teacher: Annotated[Any, TEACHER]) -> None: ...
 
-    with pytest.raises(TypeError, match=r"parameter teacher asks for .* it is given a size, a colour"):
+    with pytest.raises(RequestError, match=r"parameter teacher asks for .* it is given a size, a colour"):
         registry.register("greedy", Greedy)
     assert "greedy" not in registry
 
@@ -182,7 +182,7 @@ def test_a_users_network_and_loss() -> None:
     assert torch.equal(loss(None, torch.full((2, 3), 4.0), None, torch.Generator()), torch.full((2,), 4.0))
     assert "small-test" in losses_for("hvp")
     assert "small-test" not in losses_for("score")
-    with pytest.raises(TypeError, match=r"loss other: it must derive from hgfctl.engine.losses.loss.Loss"):
+    with pytest.raises(RequestError, match=r"loss other: it must derive from hgfctl.engine.losses.loss.Loss"):
         LOSSES.register("other", Linear)
 
 

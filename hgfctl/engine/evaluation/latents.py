@@ -16,7 +16,7 @@ from hgfctl.engine.sampling.plan import plan
 from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.transport.inpainting import inpainted
 from hgfctl.engine.transport.interpolation import interpolated
-from hgfctl.engine.transport.transport import Method, carried, velocity_of
+from hgfctl.engine.transport.transport import Method, transported, velocity_of
 from hgfctl.errors import RequestError
 from hgfctl.storage.atomic import replacing
 
@@ -45,10 +45,10 @@ class Encoded(NamedTuple):
 def encoded(model: Checkpoint, batch: Batch, method: Method, check: bool = True) -> Encoded:
     """Data to latents; with `check` also back again, to see how far off that is."""
     labels = batch.labels if model.classes else None
-    latents, evaluations = _carried(model, batch.x.double(), labels, method, forwards=True)
+    latents, evaluations = _transported(model, batch.x.double(), labels, method, forwards=True)
     error = None
     if check:
-        again, _ = _carried(model, latents, labels, method, forwards=False)
+        again, _ = _transported(model, latents, labels, method, forwards=False)
         error = (again - batch.x.double()).square().flatten(1).mean(1).sqrt()
     return Encoded(Latents(latents, labels), evaluations, error)
 
@@ -58,17 +58,17 @@ def decoded(model: Checkpoint, latents: Latents, method: Method, size: int = 256
     for first in range(0, len(latents.x), size):
         part = slice(first, first + size)
         labels = None if latents.labels is None else latents.labels[part]
-        yield Batch(_carried(model, latents.x[part], labels, method, forwards=False)[0].float(), labels)
+        yield Batch(_transported(model, latents.x[part], labels, method, forwards=False)[0].float(), labels)
 
 
-def _carried(
+def _transported(
     model: Checkpoint, x: Tensor, labels: Tensor | None, method: Method, forwards: bool
 ) -> tuple[Tensor, Tensor]:
     hvp = model.hvp
     device = next(hvp.parameters()).device
     place = x.float().to(device) if device.type == "mps" else x.to(device)
     span = (0.0, hvp.flow.T) if forwards else (hvp.flow.T, 0.0)
-    moved, evaluations = carried(velocity_of(hvp, labels), hvp.flow, place, method, span)
+    moved, evaluations = transported(velocity_of(hvp, labels), hvp.flow, place, method, span)
     return moved.cpu().double(), evaluations
 
 

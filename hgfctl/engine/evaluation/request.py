@@ -13,7 +13,7 @@ WITHOUT = "none"
 """Name of no features at all: vectors are compared where they lie."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
     """How sets are compared, and how a model is sampled for it.
 

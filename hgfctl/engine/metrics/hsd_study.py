@@ -18,7 +18,7 @@ from hgfctl.engine.losses.score_loss import dot
 from hgfctl.engine.metrics.hsd import Flights, flight_times, hsd_by_critic, hsd_exact, liouville_hvp
 from hgfctl.engine.models.networks.perceptron import Perceptron
 from hgfctl.engine.phase_space import State
-from hgfctl.engine.randomness import generator
+from hgfctl.engine.randomness import generator, seeded
 from hgfctl.engine.statistics.estimate import Estimate, mean
 
 Shape = Callable[[Tensor], Tensor]
@@ -106,8 +106,7 @@ def limit_by_critic(density: ExactDensity, times: Sequence[float], fits: int = 6
     found = []
     for t in times:
         flights = Flights(lambda x, _: field(x.double()).float(), DensityData(density), sd, t, _steps(t), seed)
-        with torch.random.fork_rng():  # the critic's weights are drawn from torch's global generator
-            torch.manual_seed(seed)
+        with seeded(seed, torch.device("cpu")):  # the critic's weights are drawn from torch's global generator
             hsd = hsd_by_critic(flights, Perceptron((2,), 0), fits)
         found.append(Limit(t, Estimate(*(part / (t**2 * esm) for part in hsd))))
     return found

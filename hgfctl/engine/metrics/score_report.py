@@ -14,7 +14,7 @@ from hgfctl.engine.metrics.hsd import Flights, hsd_by_critic, hsd_exact, liouvil
 from hgfctl.engine.metrics.score_error import score_error
 from hgfctl.engine.metrics.stiffness import curvature
 from hgfctl.engine.models.score import Field
-from hgfctl.engine.randomness import generator
+from hgfctl.engine.randomness import generator, seeded
 
 ITEMS = 20_000
 """Draws that ESM is averaged over."""
@@ -85,7 +85,7 @@ def score_report(
         seed: of draws and flights.
     """
     density = known_density(data)
-    with torch.random.fork_rng():
+    with seeded(seed, torch.device("cpu")):
         device = next(critic().parameters()).device
     esm = relative = error = None
     if density is not None:
@@ -97,8 +97,7 @@ def score_report(
     found_hsd = []
     for t in times or (EXACT_TIMES if in_plane else CRITIC_TIMES):
         steps = max(4, math.ceil(t / step - 1e-9))
-        with torch.random.fork_rng():  # the critic's weights are drawn from torch's global generator
-            torch.manual_seed(seed)
+        with seeded(seed, device):  # the critic's weights are drawn from torch's global generator
             exact = _exact(field, density, t, steps, device, seed) if density is not None and in_plane else None
             found_hsd.append(exact or _by_critic(field, data, t, steps, sd, critic(), fits, seed))
     return ScoreReport(esm, error, relative, tuple(found_hsd))

@@ -76,8 +76,8 @@ class HVP(Model):
         """
         basis = self.flow.basis
         modes, (c_in, c_skip, c_out) = self._modes(x, t)
-        said = self._network(basis.items(c_in * modes), t, labels, augmented).to(x.dtype)
-        return self.flow.tangent(x, basis.items(c_skip * modes + c_out * basis.modes(said)))
+        output = self._network(basis.items(c_in * modes), t, labels, augmented).to(x.dtype)
+        return self.flow.tangent(x, basis.items(c_skip * modes + c_out * basis.modes(output)))
 
     def target(
         self, x: Tensor, v: Tensor, t: Tensor, labels: Tensor | None = None, augmented: Tensor | None = None
@@ -92,9 +92,9 @@ class HVP(Model):
         """
         basis = self.flow.basis
         modes, (c_in, c_skip, c_out) = self._modes(x, t)
-        said = self._network(basis.items(c_in * modes), t, labels, augmented).to(x.dtype)
+        output = self._network(basis.items(c_in * modes), t, labels, augmented).to(x.dtype)
         wanted = basis.items((basis.modes(v) - c_skip * modes) / c_out)
-        return Target(self.flow.tangent(x, said), wanted)
+        return Target(self.flow.tangent(x, output), wanted)
 
     def _modes(self, x: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor]]:
         """x from the flow's centre, in its basis, and the preconditioner there."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.sampling.best import best
-from hgfctl.engine.sampling.call_cost import Price, extra, most_steps
+from hgfctl.engine.sampling.call_cost import CallCost, extra, most_steps
 from hgfctl.engine.sampling.optimized_grids import OPTIMIZED, OptimizedGrid
 from hgfctl.engine.sampling.options import Churn, configured
 from hgfctl.engine.solvers import SOLVERS, grids
@@ -50,7 +50,7 @@ def plan(
     grid: str = AUTO,
     shape: tuple[int, ...] | None = None,
     searched: Sequence[OptimizedGrid] = (),
-    price: Price | None = None,
+    call_cost: CallCost | None = None,
 ) -> Plan:
     """As many steps as `nfe` evaluations allow.
 
@@ -63,34 +63,34 @@ def plan(
         shape: of an item, for `auto`; see `best`.
         searched: grids made for this model. `auto` takes one for this budget that did better than its own choice, if
             there is one; grid "optimized" takes the best.
-        price: of a call of V, in evaluations; 1 when None.
+        call_cost: of a call of V, in evaluations; 1 when None.
 
     Raises:
         RequestError: an unknown sampler, option or grid, one that the flow does not admit, or a budget below one step's
             cost.
     """
     asked = Component(name=sampler) if isinstance(sampler, str) else sampler
-    plain = not asked.options.get("churn") and not asked.options.get("restart") and price is None
+    plain = not asked.options.get("churn") and not asked.options.get("restart") and call_cost is None
     found = _searched(nfe, asked, grid, searched, plain)
     if found is not None:
         solver = configured(asked, nfe, found.sampler)
         solver.check(flow)
         return Plan(solver, OPTIMIZED, found.tensor())
-    usual = best(flow, nfe if price is None else _calls(flow, nfe, price), shape)
+    usual = best(flow, nfe if call_cost is None else _calls(flow, nfe, call_cost), shape)
     by_auto = Churn.solver if asked.options.get("churn") else usual.sampler
     solver = configured(asked, nfe, by_auto if asked.name == AUTO else None)
     solver.check(flow)
     if solver.adaptive:
-        _check_adaptive(solver, grid, price)
+        _check_adaptive(solver, grid, call_cost)
     name = usual.grid if grid == AUTO else grid
     make = _falling(name)
-    steps = most_steps(solver, make, flow, nfe, price)
+    steps = most_steps(solver, make, flow, nfe, call_cost)
     if steps < 1:
-        least = next(budget for budget in count(nfe + 1) if most_steps(solver, make, flow, budget, price))
-        guided = ", guided," if price else ""
+        least = next(budget for budget in count(nfe + 1) if most_steps(solver, make, flow, budget, call_cost))
+        guided = ", guided," if call_cost else ""
         raise RequestError(f"{solver.name}{guided} takes {least} evaluations or more, and `nfe={nfe}` is too few")
     times = make(flow, steps)
-    return Plan(solver, ADAPTIVE if solver.adaptive else name, times, extra(solver, flow, times, price))
+    return Plan(solver, ADAPTIVE if solver.adaptive else name, times, extra(solver, flow, times, call_cost))
 
 
 def _searched(
@@ -125,13 +125,13 @@ def _falling(name: str) -> Grid:
     return checked
 
 
-def _calls(flow: Flow, nfe: int, price: Price) -> int:
+def _calls(flow: Flow, nfe: int, call_cost: CallCost) -> int:
     """About how many calls of V a budget buys, where some of them take two evaluations."""
-    return max(1, most_steps(SOLVERS["euler"], grids.named("sigmoid"), flow, nfe, price))
+    return max(1, most_steps(SOLVERS["euler"], grids.named("sigmoid"), flow, nfe, call_cost))
 
 
-def _check_adaptive(solver: Solver, grid: str, price: Price | None) -> None:
+def _check_adaptive(solver: Solver, grid: str, call_cost: CallCost | None) -> None:
     if grid != AUTO:
         raise RequestError(f"{solver.name} chooses its times itself; leave `grid` out")
-    if price is not None:
+    if call_cost is not None:
         raise RequestError(f"{solver.name} does not know ahead how many calls are guided; take another sampler")

@@ -39,7 +39,7 @@ class SamplingRequest:
         searched: Sequence[OptimizedGrid] = (),
     ) -> Self:
         """A request by a configuration's section, with other choices where they are not None."""
-        section = section.changed(nfe=nfe or None, sampler=sampler or None, grid=grid or None)
+        section = section.changed(nfe=nfe, sampler=sampler, grid=grid)
         return cls(section.nfe, section.sampler, section.grid, guidance, searched)
 
     @property

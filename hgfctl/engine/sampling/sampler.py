@@ -158,7 +158,7 @@ class FlowSampler(Sampler):
             request.grid,
             shape,
             searched=request.searched,
-            price=guided and guided.evaluations,
+            call_cost=guided and guided.evaluations,
         )
         if guidance and guidance.interval and guidance.weight not in (0, 1) and not chosen.extra:
             raise RequestError(

@@ -6,6 +6,8 @@ from pathlib import Path
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.experiment import Experiment, experiment
 from hgfctl.engine.ranks import Ranks
+from hgfctl.engine.sampling.choose import sampler_for
+from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.training.board import writer
 from hgfctl.engine.training.events import DamagePassed, Listener, PriorMeasured, Resuming, Skipped, ignore
 from hgfctl.engine.training.request import Request
@@ -47,6 +49,8 @@ def begun(
     trainer = Trainer(parts, ranks)
     if parts.config.train.tensorboard:
         writer()
+    data = parts.data
+    sampler_for(parts.model, data.shape, data.classes, SamplingRequest.of(parts.config.sample))  # refused now, or never
     run = asked.run or _new_run(runs, parts.config.preset, ranks)
     session = Session(trainer, run)
     if ranks.first:

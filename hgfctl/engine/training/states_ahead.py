@@ -42,7 +42,7 @@ class _Round(NamedTuple):
     v: Tensor
     t: Tensor
     labels: Tensor | None
-    told: Tensor | None
+    augmented_by: Tensor | None
 
 
 class _Flight(NamedTuple):
@@ -51,7 +51,7 @@ class _Flight(NamedTuple):
     x: Tensor
     v: Tensor
     labels: Tensor | None
-    told: Tensor | None
+    augmented_by: Tensor | None
 
 
 def needs_flights(experiment: Experiment) -> bool:
@@ -95,8 +95,8 @@ class StatesAhead:
             if near not in self._rounds and near * self.steps < self._last:
                 self._rounds[near] = self._worker.submit(self._fly, near)
         self._rounds = {near: future for near, future in self._rounds.items() if near >= number}
-        x, v, t, labels, told = self._rounds[number].result()
-        states = States(x[slot], v[slot], t[slot], None if told is None else told[slot])
+        x, v, t, labels, augmented_by = self._rounds[number].result()
+        states = States(x[slot], v[slot], t[slot], None if augmented_by is None else augmented_by[slot])
         return Look(states, None if labels is None else labels[slot])
 
     @torch.no_grad()
@@ -121,8 +121,11 @@ class StatesAhead:
             return in_order(torch.cat(present, 1)) if present else None
 
         x, v = (in_order(torch.cat(parts, 1)) for parts in zip(*((flight.x, flight.v) for flight in flights)))
-        labels, told = together(flight.labels for flight in flights), together(flight.told for flight in flights)
-        return _Round(x, v, in_order(t), labels, told)
+        labels, augmented_by = (
+            together(flight.labels for flight in flights),
+            together(flight.augmented_by for flight in flights),
+        )
+        return _Round(x, v, in_order(t), labels, augmented_by)
 
     def _times(self, step: int) -> Tensor:
         """(B,): stratified over the whole batch, as ever."""
@@ -137,10 +140,10 @@ class StatesAhead:
         x0 = x0.to(self._device)
         rng = generator(self._seed, "flight", flight)
         z = share.of(normal((share.total, *x0.shape[1:]), rng, x0.device), count)
-        x0, told = augmented(self._loss.augment, x0, rng, share)
+        x0, augmented_by = augmented(self._loss.augment, x0, rng, share)
         x, v = self._flow.states(x0, self._flow.law.paired(x0, z, labels), t)
 
         def repeated(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.to(self._device).unsqueeze(1).expand(-1, looks, *part.shape[1:])
 
-        return _Flight(x, v, repeated(labels), repeated(told))
+        return _Flight(x, v, repeated(labels), repeated(augmented_by))

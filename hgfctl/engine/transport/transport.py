@@ -134,7 +134,7 @@ def velocity_of(hvp: HVP, labels: Tensor | None) -> ItemVelocity:
     return velocity
 
 
-def carried(
+def transported(
     velocity: ItemVelocity, flow: Flow, x: Tensor, method: Method, span: tuple[float, float] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Positions at the end of the way, and the evaluations that each took.

@@ -39,8 +39,8 @@ class CheckedForce(Force):
         except HgfctlError:
             raise
         except Exception as error:
-            said = (str(error).splitlines() or [""])[0]
-            raise RequestError(f"the force fails at {_when(t)}: {type(error).__name__}: {said}") from error
+            reason = (str(error).splitlines() or [""])[0]
+            raise RequestError(f"the force fails at {_when(t)}: {type(error).__name__}: {reason}") from error
         if not isinstance(values, Tensor):
             raise RequestError(f"the force gives a {type(values).__name__} in place of a tensor of shape {_shape(x)}")
         if values.shape != x.shape:

@@ -154,5 +154,5 @@ def _of_function(spec: str, function: Callable[..., Tensor]) -> Force:
 
 
 def _first_line(error: BaseException) -> str:
-    said = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    reason = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
