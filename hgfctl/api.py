@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from hgfctl import presets
+from hgfctl.config import Config
 from hgfctl.engine import precision as arithmetic
 from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.precision import Inference
@@ -28,7 +29,6 @@ from hgfctl.engine.training.opening import open_session
 from hgfctl.engine.training.request import as_path, request
 from hgfctl.errors import RequestError
 from hgfctl.model import Model, Place, require_whole
-from hgfctl.presets import Config
 from hgfctl.registry import Registry
 from hgfctl.storage.runs import Run, checkpoint_file
 

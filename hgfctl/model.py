@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hgfctl import presets
+from hgfctl.config import FLAT_SAMPLE_KEYS, Config, SampleSection
 from hgfctl.engine import precision as arithmetic
 from hgfctl.engine.checkpoint import Checkpoint, guided_by, read_checkpoint, with_flow
 from hgfctl.engine.data.dataset import Batch, Items
@@ -18,7 +19,6 @@ from hgfctl.engine.ranks import alone
 from hgfctl.engine.sampling.plan import ADAPTIVE
 from hgfctl.engine.sampling.sampler import shared_batches
 from hgfctl.errors import RequestError
-from hgfctl.presets import FLAT_SAMPLE_KEYS, Config, SampleSection
 from hgfctl.storage.runs import checkpoint_file
 
 Place = str | PathLike[str]

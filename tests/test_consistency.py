@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hgfctl.config import Config
 from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.data.mixture import GaussianMixture
 from hgfctl.engine.experiment import experiment
@@ -36,7 +37,7 @@ from hgfctl.engine.solvers.dpm_solver import DDIM
 from hgfctl.engine.training.session import Session
 from hgfctl.engine.training.trainer import Trainer
 from hgfctl.errors import RequestError
-from hgfctl.presets import Config, load
+from hgfctl.presets import load
 from hgfctl.storage import tensor_files
 from hgfctl.storage.runs import Run
 from tests.conftest import Run as Command

@@ -248,7 +248,7 @@ def test_optimized_grids_and_options_from_the_command_line(inside: Run) -> None:
 
 @pytest.mark.parametrize("how", [("--churn", "8"), ("--restart", "2")])
 def test_noise_put_back_in_depends_on_an_items_seed_alone(how: tuple[str, str]) -> None:
-    from hgfctl.presets import SampleSection
+    from hgfctl.config import SampleSection
 
     flow = Oscillation()
     section = SampleSection(sampler="heun", **{how[0].removeprefix("--"): int(how[1])})

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from hgfctl.config import SampleSection
 from hgfctl.engine.checkpoint import guided_by, read_checkpoint
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.data.mixture import GaussianMixture, isotropic
@@ -45,7 +46,7 @@ from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import FlowSampler
 from hgfctl.engine.solvers import GRIDS, SOLVERS
 from hgfctl.errors import RequestError
-from hgfctl.presets import SampleSection, load
+from hgfctl.presets import load
 from hgfctl.storage import tensor_files
 
 LINEAR: dict[str, LinearFlow] = {

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hgfctl.config import WIDEST_EMA
 from hgfctl.engine.training.power_ema import Profile, combination, keep, misfit, overlap, power, width
-from hgfctl.presets import WIDEST_EMA
 from hgfctl.storage import tensor_files
 from tests.conftest import Run
 

@@ -7,9 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hgfctl.config import merged
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.errors import RequestError
-from hgfctl.presets import configuration, description, load, merged, names, overrides, parse
+from hgfctl.presets import configuration, description, load, names, overrides, parse
 
 FAMILIES = {
     "digits": ("digits-diffusion", "digits-flow-matching", "digits-oscillation"),

@@ -12,6 +12,7 @@ import yaml
 from pydantic import PositiveFloat
 from torch import Tensor
 
+from hgfctl.config import Component, SampleSection
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.oscillation import Oscillation
@@ -26,7 +27,7 @@ from hgfctl.engine.solvers import SOLVERS
 from hgfctl.engine.solvers.adaptive import DormandPrince
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
-from hgfctl.presets import Component, SampleSection, configuration, load, overridden
+from hgfctl.presets import configuration, load, overridden
 from tests.contracts.test_models import built
 
 OLD_DEFAULTS = {

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hgfctl.config import Component, SampleSection
 from hgfctl.engine.data.mixture import GaussianMixture, ring_mixture
 from hgfctl.engine.flows.diffusion import Diffusion
 from hgfctl.engine.flows.flow import Flow
@@ -28,7 +29,6 @@ from hgfctl.engine.solvers.grids import named
 from hgfctl.engine.solvers.restart import Restart
 from hgfctl.engine.solvers.stochastic import ChurnedHeun
 from hgfctl.errors import HgfctlError, RequestError
-from hgfctl.presets import Component, SampleSection
 
 LINEAR: dict[str, LinearFlow] = {
     "diffusion": Diffusion(),

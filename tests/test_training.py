@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hgfctl.config import Config, TrainSection
 from hgfctl.engine.checkpoint import read_checkpoint
 from hgfctl.engine.experiment import experiment
 from hgfctl.engine.training.events import Saved, Stepped
@@ -19,7 +20,7 @@ from hgfctl.engine.training.schedules import ema_weight, learning_rate
 from hgfctl.engine.training.session import Session
 from hgfctl.engine.training.trainer import Diverged, Trainer
 from hgfctl.errors import HgfctlError, RequestError
-from hgfctl.presets import Config, TrainSection, load
+from hgfctl.presets import load
 from hgfctl.storage import tensor_files
 from hgfctl.storage.atomic import replacing, replacing_folder
 from hgfctl.storage.runs import Run, checkpoint_file, step_of

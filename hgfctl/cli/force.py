@@ -10,8 +10,8 @@ from hgfctl.cli import console, training
 from hgfctl.cli.options import AllowCode
 
 if TYPE_CHECKING:
+    from hgfctl.config import Config
     from hgfctl.engine.metrics.force_report import ForceReport
-    from hgfctl.presets import Config
 
 
 def force(

@@ -18,9 +18,9 @@ from hgfctl.version import __version__
 if TYPE_CHECKING:
     import torch
 
+    from hgfctl.config import Config
     from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.paper.figure import Figure, FigureText
-    from hgfctl.presets import Config
     from hgfctl.storage.runs import Run
 
 

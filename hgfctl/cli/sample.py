@@ -17,10 +17,10 @@ from hgfctl.processes import launched
 if TYPE_CHECKING:
     import torch
 
+    from hgfctl.config import SampleSection
     from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.ranks import Ranks
     from hgfctl.engine.sampling.sampler import Sampler
-    from hgfctl.presets import SampleSection
 
 
 def sample(

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from hgfctl.config import Config
     from hgfctl.engine.data.dataset import DataSet
     from hgfctl.engine.experiment import Experiment
     from hgfctl.engine.models.model import Model
     from hgfctl.engine.models.score import Field
-    from hgfctl.presets import Config
 
 
 def score_match(
@@ -233,9 +233,9 @@ def _compare(
     how: Measure,
     json: bool,
 ) -> None:
+    from hgfctl.config import Component
     from hgfctl.engine.experiment import experiment
     from hgfctl.engine.training.trainer import Trainer
-    from hgfctl.presets import Component
 
     candidates = [
         config.model_copy(update={"loss": config.loss if name == config.loss.name else Component(name=name)})

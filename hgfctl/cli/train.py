@@ -13,9 +13,9 @@ from hgfctl.processes import launched
 if TYPE_CHECKING:
     import torch
 
+    from hgfctl.config import Config
     from hgfctl.engine.checkpoint import Checkpoint
     from hgfctl.engine.experiment import Experiment
-    from hgfctl.presets import Config
 
 
 def train(

@@ -12,11 +12,11 @@ from hgfctl.errors import RequestError
 if TYPE_CHECKING:
     import torch
 
+    from hgfctl.config import Config
     from hgfctl.engine.ranks import Ranks
     from hgfctl.engine.training.events import Event
     from hgfctl.engine.training.request import Request
     from hgfctl.engine.training.session import Session
-    from hgfctl.presets import Config
 
 __all__ = ["Data", "Device", "Force", "Init", "Json", "Resume", "Runs", "Settings"]
 
@@ -79,8 +79,9 @@ def with_data(config: "Config", data: str | None, settings: list[str], command: 
     Raises:
         RequestError: a setting changes something else.
     """
+    from hgfctl.config import merged
     from hgfctl.engine.training.request import with_path
-    from hgfctl.presets import configuration, merged, overrides
+    from hgfctl.presets import configuration, overrides
 
     change = overrides(settings)
     if set(change) - {"data"}:

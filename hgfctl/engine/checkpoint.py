@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from hgfctl.config import Component, Config, SampleSection
 from hgfctl.engine.flows import FLOWS, flow_name, is_linear
 from hgfctl.engine.flows.forces.choose import ForceContext
 from hgfctl.engine.flows.forces.learned import ScoreField
@@ -22,7 +23,7 @@ from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
 from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.errors import RequestError, unknown
-from hgfctl.presets import Component, Config, SampleSection, configuration
+from hgfctl.presets import configuration
 from hgfctl.storage import tensor_files
 from hgfctl.storage.runs import checkpoint_file
 

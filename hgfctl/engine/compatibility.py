@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hgfctl.config import COMPONENTS, Component, Config
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet, Finite
 from hgfctl.engine.flows import FLOWS, is_linear
@@ -23,7 +24,6 @@ from hgfctl.engine.provided import AUGMENTATION, AUGMENTED_NUMBERS
 from hgfctl.engine.randomness import generator
 from hgfctl.engine.sampling.options import with_defaults as with_default_options
 from hgfctl.errors import RequestError
-from hgfctl.presets import COMPONENTS, Component, Config
 from hgfctl.registry import Registry
 
 IN_TRAINING_ONLY = ("dropout", "label_dropout")

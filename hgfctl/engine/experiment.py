@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hgfctl.config import Component, Config
 from hgfctl.engine.checkpoint import Checkpoint, score_of
 from hgfctl.engine.compatibility import adopted, check_inside, with_defaults
 from hgfctl.engine.data import AUGMENTATIONS
@@ -22,7 +23,6 @@ from hgfctl.engine.parts import build_flow, build_model, data_of, fresh_network,
 from hgfctl.engine.provided import AUGMENTATION, CRITIC, DATA_SCALE, DENSITY, TEACHER, TIMES_LAW
 from hgfctl.engine.randomness import seeded
 from hgfctl.errors import RequestError
-from hgfctl.presets import Component, Config
 
 MEASURED, FEWEST_MEASURED, COORDINATES_MEASURED = 8192, 512, 2**23
 """Items on which a flow without formulas is measured: at most, and how many where items are large."""

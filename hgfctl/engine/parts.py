@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from hgfctl.config import Component, Config
 from hgfctl.engine.data import AUGMENTATIONS, DATA
 from hgfctl.engine.data.dataset import DataSet
 from hgfctl.engine.data.locate import kind_by_ending
@@ -15,7 +16,6 @@ from hgfctl.engine.models.model import Model
 from hgfctl.engine.models.networks import NETWORKS
 from hgfctl.engine.provided import AUGMENTED_NUMBERS, CLASS_COUNT, FLOW, FORCE_CONTEXT, ITEM_SHAPE, NETWORK
 from hgfctl.errors import RequestError
-from hgfctl.presets import Component, Config
 
 
 def data_of(config: Config) -> DataSet:

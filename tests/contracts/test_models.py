@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hgfctl.config import Component
 from hgfctl.engine import provided
 from hgfctl.engine.flows.oscillation import Oscillation
 from hgfctl.engine.models import MODELS, needs_flow
@@ -16,7 +17,6 @@ from hgfctl.engine.sampling.options import kind_of
 from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.solvers import SOLVERS
 from hgfctl.errors import RequestError
-from hgfctl.presets import Component
 
 NAMES = ["auto", *SOLVERS, *(kind for kind in SAMPLERS if kind != FLOW)]
 OPTIONS = {"noise-predictor": {"clock": {"name": "vp"}}}

@@ -23,7 +23,8 @@ from safetensors.torch import load_file
 
 from hgfctl import __version__
 from hgfctl.cli import app
-from hgfctl.presets import Config, InitSection, SampleSection, TrainSection, names
+from hgfctl.config import Config, InitSection, SampleSection, TrainSection
+from hgfctl.presets import names
 from tests.legacy import cases
 from tests.legacy.interface import interface
 from tests.snapshots import network, snapshot, write

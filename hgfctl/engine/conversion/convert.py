@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hgfctl.config import Config
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.conversion import edm, edm2
 from hgfctl.engine.conversion.edm import Converted
@@ -15,7 +16,7 @@ from hgfctl.engine.conversion.snapshot import read
 from hgfctl.engine.models.hvp import parameter_count
 from hgfctl.engine.parts import fresh_network
 from hgfctl.errors import RequestError, printable
-from hgfctl.presets import Config, configuration
+from hgfctl.presets import configuration
 from hgfctl.storage import tensor_files
 from hgfctl.storage.inert_pickle import Unreadable
 from hgfctl.version import __version__

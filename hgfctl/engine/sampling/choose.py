@@ -1,12 +1,12 @@
 """The sampler of a trained model: of the kinds that it admits the one that is asked for."""
 
+from hgfctl.config import AUTO
 from hgfctl.engine.models.model import Model
 from hgfctl.engine.sampling import FLOW, SAMPLERS
 from hgfctl.engine.sampling.options import kind_of
 from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.errors import RequestError
-from hgfctl.presets import AUTO
 
 
 def sampler_for(model: Model, shape: tuple[int, ...], classes: int, request: SamplingRequest) -> Sampler:

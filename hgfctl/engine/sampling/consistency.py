@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from hgfctl.config import AUTO
 from hgfctl.engine.flows.conversions import denoiser_from_hvp
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.flows.linear import LinearFlow
@@ -22,7 +23,6 @@ from hgfctl.engine.sampling.request import SamplingRequest
 from hgfctl.engine.sampling.sampler import Sampler
 from hgfctl.engine.solvers.grids import named
 from hgfctl.errors import RequestError
-from hgfctl.presets import AUTO
 
 GRID = "square-root"
 """The grid that `auto` stands for."""

@@ -19,13 +19,13 @@ from typing import Any, ClassVar, get_type_hints
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from pydantic import create_model as schema_of
 
+from hgfctl.config import AUTO, Component
 from hgfctl.engine.sampling import FLOW, SAMPLERS
 from hgfctl.engine.solvers import SOLVERS
 from hgfctl.engine.solvers.restart import Restart
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.engine.solvers.stochastic import ChurnedHeun
 from hgfctl.errors import RequestError, unknown
-from hgfctl.presets import AUTO, Component
 from hgfctl.registry import first_problem
 
 Declared = dict[str, tuple[Any, Any]]

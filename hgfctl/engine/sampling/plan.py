@@ -6,6 +6,7 @@ from itertools import count
 
 from torch import Tensor
 
+from hgfctl.config import AUTO, Component
 from hgfctl.engine.flows.flow import Flow
 from hgfctl.engine.sampling.best import best
 from hgfctl.engine.sampling.call_cost import CallCost, extra, most_steps
@@ -15,7 +16,6 @@ from hgfctl.engine.solvers import SOLVERS, grids
 from hgfctl.engine.solvers.grids import Grid
 from hgfctl.engine.solvers.solver import Solver
 from hgfctl.errors import RequestError
-from hgfctl.presets import AUTO, Component
 
 ADAPTIVE = "adaptive"
 """The grid of a solver that chooses its times itself."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from hgfctl.config import AUTO, Component, SampleSection
 from hgfctl.engine.models.guided import Guidance
 from hgfctl.engine.sampling.optimized_grids import OptimizedGrid
 from hgfctl.errors import RequestError
-from hgfctl.presets import AUTO, Component, SampleSection
 
 
 @dataclass(frozen=True)

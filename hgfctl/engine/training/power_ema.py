@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgfctl.presets import WIDEST_EMA
+from hgfctl.config import WIDEST_EMA
 
 
 def power(sigma_rel: float) -> float:

@@ -10,13 +10,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from hgfctl.config import PARTS, Component, Config, InitSection, merged
 from hgfctl.engine.checkpoint import Checkpoint, read_checkpoint
 from hgfctl.engine.compatibility import with_defaults
 from hgfctl.engine.data.files import admitted
 from hgfctl.engine.data.locate import kind_of
 from hgfctl.engine.ranks import Ranks
 from hgfctl.errors import RequestError
-from hgfctl.presets import PARTS, Component, Config, InitSection, configuration, load, merged, overrides, parse
+from hgfctl.presets import configuration, load, overrides, parse
 from hgfctl.storage import tensor_files
 from hgfctl.storage.runs import Run, checkpoint_file
 

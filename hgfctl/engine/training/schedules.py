@@ -1,6 +1,6 @@
 """Quantities that change while training goes on, as functions of the images seen."""
 
-from hgfctl.presets import TrainSection
+from hgfctl.config import TrainSection
 
 
 def learning_rate(train: TrainSection, images: int) -> float:

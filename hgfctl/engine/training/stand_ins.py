@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
+from hgfctl.config import Component, Config
 from hgfctl.engine.checkpoint import Checkpoint
 from hgfctl.engine.data.dataset import DataSet, Items
 from hgfctl.engine.data.files import files_of
 from hgfctl.engine.experiment import experiment
 from hgfctl.engine.randomness import generator
-from hgfctl.presets import Component, Config
 
 
 def stand_in(config: Config) -> DataSet | None:
